@@ -1,0 +1,151 @@
+"""The command line: ``adlib evaluate``, ``run``, ``params``, ``report``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from adlib import __version__
+from adlib.errors import InputError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Three papers on image anomaly detection, rebuilt, run and judged.",
+)
+EMBEDDED = "embedded"
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"adlib {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def evaluate(
+    method: Annotated[str, typer.Argument(help="padim")],
+    dataset: Annotated[
+        str | None, typer.Option(help="mvtec_ad (any folder in that layout) or embedded; default: by --root.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder with one folder a category; none: the embedded data.")] = None,
+    category: Annotated[
+        list[str] | None, typer.Option(help="Category, or several: repeat the option. Default: all of them.")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="Default: resnet18, or efficientnet_lite0 on embedded data.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="File with the backbone's weights, or 'random'; default: torch's cache, then a download.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[str, typer.Option(help="Of the backbone: float32 or bfloat16.")] = "float32",
+    seed: Annotated[str, typer.Option(help="A seed, a list 0,3,7 or a range 0-9.")] = "0",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Parameter of the method, name=value; name=A,B runs each value.")
+    ] = None,
+    resize: Annotated[int, typer.Option(help="Short side of the image, pixels.")] = 256,
+    crop: Annotated[int, typer.Option(help="Side of the central crop, pixels.")] = 224,
+    results: Annotated[Path, typer.Option(help="Folder of records.")] = Path("results"),
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the one record to this file instead.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run again where a record exists.")] = False,
+    cache: Annotated[bool, typer.Option(help="Keep features on disk between commands.")] = True,
+) -> None:
+    """Fit on the normal training images, score the test images, print the metrics, write records.
+
+    [dim]adlib evaluate padim[/dim]   runs on the embedded data.
+
+    [dim]adlib evaluate padim --root ~/mvtec_ad --category bottle --set reduction=coordinate,gaussian --seed 0-4[/dim]
+    """
+    from adlib import sweep
+
+    plan = sweep.Plan(
+        method=method, dataset=dataset or (EMBEDDED if root is None else "mvtec_ad"), root=root,
+        categories=category or [], backbone=backbone, weights=weights, device=device, precision=precision,
+        seeds=sweep.read_seeds(seed), settings=settings or [], resize=resize, crop=crop, cache=cache,
+    )
+    out = Console()
+    rows = sweep.run(plan, results=results, json_file=json_file, force=force, console=Console(stderr=True))
+    out.print(_metric_table(rows))
+
+
+@app.command()
+def run(
+    notebook: Annotated[Path, typer.Argument(help="A notebook with a cell tagged 'parameters'.")],
+    file: Annotated[list[Path] | None, typer.Option("-f", "--file", help="YAML file with parameter values; a later one wins.")] = None,
+    parameter: Annotated[list[str] | None, typer.Option("-p", "--parameter", help="name=value; wins over files.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The executed copy; default build/runs/NAME.ipynb.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also leave a readable page.")] = None,
+) -> None:
+    """Execute a notebook with other parameters; a wrong name or value is refused before it starts."""
+    from adlib import notebook as notebooks
+
+    values = notebooks.read_values(file or [], parameter or [])
+    done = notebooks.run(notebook, output, values, html=html)
+    print(done if html is None else f"{done}\n{html}")
+
+
+@app.command()
+def params(notebook: Annotated[Path, typer.Argument(help="A notebook with a cell tagged 'parameters'.")]) -> None:
+    """Print the parameters of a notebook: name, type, default, help."""
+    from adlib import notebook as notebooks
+
+    Console().print(notebooks.describe(notebooks.parameters(notebook)))
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Option(help="Folder of records.")] = Path("results"),
+    out: Annotated[Path, typer.Option(help="Folder for the fragments of the book's pages.")] = Path("book/generated"),
+) -> None:
+    """Turn records into the generated parts of the book: verdicts, status, results at a glance."""
+    from adlib import fragments
+
+    for path in fragments.write_all(results, out):
+        print(path)
+
+
+def _metric_table(rows: list[dict]) -> Table:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    table = Table(*columns, box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*(_cell(row.get(name)) for name in columns))
+    return table
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def main() -> None:
+    """Run the command line; bad input prints one sentence and exits with 2, ctrl-C with 130."""
+    try:
+        code = app(standalone_mode=False)
+    except InputError as error:
+        print(f"adlib: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except typer.Abort:
+        raise SystemExit(130) from None
+    except KeyboardInterrupt:
+        print("adlib: interrupted; everything already recorded is complete, the same command goes on", file=sys.stderr)
+        raise SystemExit(130) from None
+    except Exception as error:
+        import click
+
+        if isinstance(error, click.ClickException):
+            error.show()
+            raise SystemExit(error.exit_code) from None
+        raise
+    raise SystemExit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

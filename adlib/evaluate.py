@@ -1,0 +1,300 @@
+"""Fit on the normal images of a category, score its test images, measure, record.
+
+The one path to a number: the command line, the notebooks and the sweeps all call ``Experiment.run``.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from adlib import datasets, metrics, parameters, records
+from adlib.backbones import Backbone
+from adlib.datasets import Category, DefectCropped, EmptyMask
+from adlib.errors import InputError
+from adlib.features import Features, extract
+from adlib.padim import PaDiM, Scores
+from adlib.records import Record
+
+METHODS: dict[str, type] = {"padim": PaDiM}
+
+
+class Run(NamedTuple):
+    """What a run leaves behind.
+
+    Attributes
+    ----------
+    record : dict
+    path : Path or None
+        Where the record is; None if it was not asked for.
+    fresh : bool
+        False: the record existed and was read.
+    scores : Scores or None
+        Image scores and maps of the test images; None if the record was read.
+    """
+
+    record: Record
+    path: Path | None
+    fresh: bool
+    scores: Scores | None
+
+
+@dataclass
+class Experiment:
+    """One category seen through one backbone; features and masks are read once for all its runs.
+
+    Parameters
+    ----------
+    category : Category
+    backbone : Backbone
+    cache : bool
+        Keep features on disk (``adlib.features.extract``).
+    progress : bool
+        Show bars on stderr, where that is a terminal.
+    """
+
+    category: Category
+    backbone: Backbone
+    cache: bool = True
+    progress: bool = False
+    feature_seconds: float | None = field(default=None, init=False)
+
+    @cached_property
+    def features(self) -> tuple[Features, Features]:
+        """Features of the training and of the test images."""
+        start = time.perf_counter()
+        pair = tuple(
+            extract(self.backbone, images, cache=self.cache, progress=self.progress)
+            for images in (self.category.train, self.category.test)
+        )
+        self.feature_seconds = time.perf_counter() - start
+        return pair
+
+    @cached_property
+    def masks(self) -> np.ndarray | None:
+        """Ground truth (N, H, W), or None where the data set has none: then no pixel metric."""
+        if not self.category.test.has_masks or not self.category.test.labels.any():
+            return None
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", EmptyMask)
+            warnings.simplefilter("always", DefectCropped)
+            masks = self.category.test.masks()
+        self.mask_warnings = [str(warning.message) for warning in caught]
+        return masks
+
+    def identity(self, method: str, values: dict[str, Any]) -> dict[str, Any]:
+        """Return all that decides the numbers of a run; its hash is the record's key."""
+        transform = self.category.test.transform
+        return {
+            "protocol": records.PROTOCOL,
+            "method": method,
+            "parameters": METHODS[method].effective(values),
+            "dataset": {
+                "name": self.category.dataset,
+                "category": self.category.name,
+                "fingerprint": self.category.fingerprint,
+            },
+            "backbone": self.backbone.describe(),
+            "transform": {"resize": transform.resize, "crop": transform.crop},
+        }
+
+    def run(
+        self,
+        method: str,
+        values: dict[str, Any] | None = None,
+        *,
+        results: Path | str | None = None,
+        force: bool = False,
+    ) -> Run:
+        """Fit, score, measure; write a record below `results`, or read it where it exists.
+
+        Parameters
+        ----------
+        method : str
+            A key of ``METHODS``.
+        values : dict, optional
+            Parameters that differ from the method's defaults.
+        results : Path, optional
+            Folder of records; None writes none.
+        force : bool
+            Make the record again where it exists.
+
+        Raises
+        ------
+        InputError
+            Unknown method or parameter, a value out of range, or data that do not fit.
+        """
+        if method not in METHODS:
+            raise InputError(parameters.unknown("method", method, METHODS))
+        checked = parameters.check(METHODS[method], values or {})
+        identity = self.identity(method, checked)
+        target = None
+        if results is not None:
+            target = records.path(Path(results), identity, self.label(method, checked))
+            if target.exists() and not force:
+                return Run(records.read(target), target, fresh=False, scores=None)
+        record, scores = self._measure(method, checked, identity)
+        if target is not None:
+            records.write(record, target)
+        return Run(record, target, fresh=True, scores=scores)
+
+    def label(self, method: str, checked: dict[str, Any]) -> str:
+        """Return the readable part of a record's file name."""
+        effective = METHODS[method].effective(checked)
+        named = [effective[name] for name in METHODS[method].LABEL if effective[name] is not None]
+        backbone = self.backbone.name + ("" if self.backbone.precision == "float32" else "-bf16")
+        return "-".join([backbone, *map(str, named), f"seed{checked.get('seed', 0)}"])
+
+    def _measure(self, method: str, checked: dict[str, Any], identity: dict) -> tuple[Record, Scores]:
+        test = self.category.test
+        cached_before = "features" in self.__dict__
+        train_features, test_features = self.features
+        masks = self.masks
+        detector = METHODS[method](**checked)
+        fit_seconds, _ = _timed(lambda: detector.fit_features(train_features))
+        score_seconds, scores = _timed(lambda: detector.score_features(test_features))
+        metric_seconds, measured = _timed(lambda: measure(test.labels, scores, masks))
+        record = {
+            "schema": records.SCHEMA,
+            "key": records.key(identity),
+            "identity": identity,
+            "counts": self._counts(masks),
+            "drawn": detector.drawn(),
+            "metrics": measured,
+            "scores": by_defect(scores.image, test.defects),
+            "seconds": {
+                "features": None if cached_before else round(self.feature_seconds, 3),
+                "fit": round(fit_seconds, 3),
+                "score": round(score_seconds, 3),
+                "metrics": round(metric_seconds, 3),
+            },
+            "peak_memory_mb": round(records.peak_memory_mb(), 1),
+            "environment": records.environment(str(self.backbone.torch_device)),
+            "deviations": self._deviations(),
+            "command": self._command(method, checked),
+        }
+        return record, scores
+
+    def _counts(self, masks: np.ndarray | None) -> dict[str, int]:
+        test = self.category.test
+        with_mask = [sample.mask_path is not None for sample in test.samples]
+        empty = 0 if masks is None else int((~masks[with_mask].any(axis=(1, 2))).sum())
+        return {
+            "train": len(self.category.train),
+            "test": len(test),
+            "anomalous": int(test.labels.sum()),
+            "masks": int(sum(with_mask)),
+            "masks_empty": empty,
+        }
+
+    def _deviations(self) -> list[str]:
+        found = list(getattr(self, "mask_warnings", []))
+        found = [_without_paths(text, self.category.test.folder) for text in found]
+        if self.backbone.origin.label in ("random", "unverified"):
+            found.append(f"weights are {self.backbone.origin.label}, not the pinned ones")
+        if self.backbone.precision != "float32":
+            found.append(f"the backbone ran in {self.backbone.precision}")
+        if self.masks is None:
+            found.append("no pixel metrics: the data set has no masks for its anomalous images")
+        return found
+
+    def _command(self, method: str, checked: dict[str, Any]) -> str:
+        category, defaults = self.category, parameters.check(METHODS[method], {})
+        root = "" if category.dataset == "embedded" else "--root DIR "
+        weights = "--weights FILE " if self.backbone.weights not in (None, "random") else ""
+        if self.backbone.weights == "random":
+            weights = "--weights random "
+        precision = "" if self.backbone.precision == "float32" else f"--precision {self.backbone.precision} "
+        settings = " ".join(
+            f"--set {name}={value}"
+            for name, value in checked.items()
+            if name != "seed" and value != defaults[name]
+        )
+        return (
+            f"adlib evaluate {method} --dataset {category.dataset} {root}--category {category.name} "
+            f"--backbone {self.backbone.name} {weights}{precision}{settings} --seed {checked.get('seed', 0)}"
+        ).replace("  ", " ")
+
+
+def measure(labels: np.ndarray, scores: Scores, masks: np.ndarray | None) -> dict[str, float | int]:
+    """Compute every metric that the scores and the ground truth allow.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (N,), 0 or 1
+    scores : Scores
+    masks : ndarray of shape (N, H, W), bool, or None
+        None leaves the pixel metrics out.
+
+    Returns
+    -------
+    dict
+        ``image_auroc``, ``image_f1``, ``f1_misclassified`` and, with masks and maps,
+        ``pixel_auroc`` and ``aupro`` (limit 0.3).
+    """
+    best = metrics.f1_optimal(labels, scores.image)
+    measured: dict[str, float | int] = {
+        "image_auroc": metrics.auroc(labels, scores.image),
+        "image_f1": best.f1,
+        "f1_misclassified": best.misclassified,
+    }
+    if masks is not None and scores.map is not None:
+        pixel = metrics.pixel_metrics(masks, scores.map)
+        measured |= {"pixel_auroc": pixel.auroc, "aupro": pixel.aupro}
+    return measured
+
+
+def by_defect(scores: np.ndarray, defects: list[str]) -> dict[str, list[float]]:
+    """Group image scores by kind of defect, in the order of the files; float32 survives the text."""
+    grouped: dict[str, list[float]] = {}
+    for score, defect in zip(scores.astype(np.float32), defects, strict=True):
+        grouped.setdefault(defect, []).append(float(str(score)))
+    return grouped
+
+
+def grid(values: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    """Yield every combination of a grid of parameter values, the last name varying fastest."""
+    for combination in product(*values.values()):
+        yield dict(zip(values, combination, strict=True))
+
+
+def open_experiment(
+    dataset: str,
+    category: str,
+    *,
+    root: Path | str | None = None,
+    backbone: str = "resnet18",
+    weights: Path | str | None = None,
+    device: str = "auto",
+    precision: str = "float32",
+    resize: int | None = 256,
+    crop: int | None = 224,
+    cache: bool = True,
+    progress: bool = False,
+) -> Experiment:
+    """Open a category of a data set and a backbone by name; see ``datasets.load`` and ``Backbone``."""
+    opened = datasets.load(dataset, category, root, datasets.Transform(resize, crop))
+    return Experiment(
+        opened, Backbone(backbone, weights=weights, device=device, precision=precision), cache, progress
+    )
+
+
+def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.perf_counter()
+    result = work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start, result
+
+
+def _without_paths(text: str, folder: Path) -> str:
+    return text.replace(f"{folder}/", "").replace(str(folder), folder.name)

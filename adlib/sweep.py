@@ -1,0 +1,171 @@
+"""A grid of runs over categories, parameters and seeds: what one ``adlib evaluate`` does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from adlib import datasets, parameters, records
+from adlib.errors import InputError
+from adlib.evaluate import METHODS, Run, grid, open_experiment
+
+SHOWN = ("image_auroc", "pixel_auroc", "aupro", "f1_misclassified")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run: categories x settings x seeds.
+
+    Attributes
+    ----------
+    method, dataset, backbone, weights, device, precision, resize, crop
+        As for ``evaluate.open_experiment``; backbone None: by the data set.
+    categories : list of str
+        Empty: all of the data set.
+    seeds : list of int
+    settings : list of str
+        ``name=value`` texts, several values separated by commas.
+    """
+
+    method: str
+    dataset: str = "embedded"
+    root: Path | None = None
+    categories: Sequence[str] = ()
+    backbone: str | None = None
+    weights: str | None = None
+    device: str = "auto"
+    precision: str = "float32"
+    seeds: Sequence[int] = (0,)
+    settings: Sequence[str] = field(default_factory=list)
+    resize: int = 256
+    crop: int = 224
+    cache: bool = True
+
+    def backbone_name(self) -> str:
+        """Return the backbone: what was asked for, else one whose weights are at hand."""
+        return self.backbone or ("efficientnet_lite0" if self.dataset == "embedded" else "resnet18")
+
+    def combinations(self) -> list[dict[str, Any]]:
+        """Return the parameters of every run of one category, each checked; duplicates once.
+
+        Raises
+        ------
+        InputError
+            Unknown method or parameter, or a value of the wrong type or range.
+        """
+        if self.method not in METHODS:
+            raise InputError(parameters.unknown("method", self.method, METHODS))
+        method = METHODS[self.method]
+        values = parameters.read_assignments(self.settings)
+        if "seed" in values:
+            raise InputError("seeds are given by --seed, found --set seed=...; write --seed 0-4")
+        if "seed" in parameters.of(method):
+            values["seed"] = list(self.seeds)
+        checked = [parameters.check(method, combination) for combination in grid(values)]
+        unique = {repr(method.effective(combination)): combination for combination in reversed(checked)}
+        return list(reversed(unique.values()))
+
+
+def run(
+    plan: Plan,
+    *,
+    results: Path = Path("results"),
+    json_file: Path | None = None,
+    force: bool = False,
+    console: Console | None = None,
+) -> list[dict[str, Any]]:
+    """Run a plan; existing records are read, not made again.
+
+    Returns
+    -------
+    list of dict
+        A row a run: category, the parameters that vary, the metrics.
+
+    Raises
+    ------
+    InputError
+        Anything wrong with names, values, data or the results folder.
+    """
+    combinations = plan.combinations()
+    categories = list(plan.categories) or datasets.categories(plan.dataset, plan.root)
+    if json_file is not None and len(combinations) * len(categories) != 1:
+        raise InputError(
+            f"--json takes the record of one run, this is {len(combinations) * len(categories)}; "
+            "name one --category and one value each, or leave --json out"
+        )
+    writable(json_file.parent if json_file else results)
+    varying = [name for name in combinations[0] if len({repr(c[name]) for c in combinations}) > 1]
+    rows: list[dict[str, Any]] = []
+    with _progress(console) as progress:
+        task = progress.add_task(plan.method, total=len(categories) * len(combinations))
+        for name in categories:
+            experiment = open_experiment(
+                plan.dataset, name, root=plan.root, backbone=plan.backbone_name(), weights=plan.weights,
+                device=plan.device, precision=plan.precision, resize=plan.resize, crop=plan.crop,
+                cache=plan.cache, progress=False,
+            )
+            for values in combinations:
+                shown = " ".join(f"{n}={values[n]}" for n in varying)
+                progress.update(task, description=f"{name} {shown}")
+                done = experiment.run(plan.method, values, results=None if json_file else results, force=force)
+                rows.append(_row(name, values, varying, done))
+                if json_file is not None:
+                    records.write(done.record, json_file)
+                progress.advance(task)
+    return rows
+
+
+def read_seeds(text: str) -> list[int]:
+    """Read seeds as the command line gives them: ``3``, ``0,3,7``, ``0-9`` or a mixture.
+
+    Raises
+    ------
+    InputError
+        The text is none of these.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+            raise InputError(f"--seed takes whole numbers >= 0, as 3, 0,3,7 or 0-9, found {text!r}; correct it")
+        seeds += range(int(first), int(last or first) + 1)
+    return list(dict.fromkeys(seeds))
+
+
+def writable(folder: Path) -> None:
+    """Make a folder and see that it can be written to, before hours of work depend on it.
+
+    Raises
+    ------
+    InputError
+        It cannot be made or written to.
+    """
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"the results folder must be writable, {folder} is not ({error.strerror}); choose another with --results"
+        ) from error
+
+
+def _row(category: str, values: dict[str, Any], varying: list[str], done: Run) -> dict[str, Any]:
+    effective = done.record["identity"]["parameters"]
+    shown = {name: done.record["metrics"].get(name) for name in SHOWN}
+    return {"category": category} | {name: effective[name] for name in varying} | shown
+
+
+def _progress(console: Console | None) -> Progress:
+    console = console or Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=console, transient=True, disable=not console.is_terminal,
+    )

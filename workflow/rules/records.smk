@@ -1,0 +1,92 @@
+# Records from real images: one job per (entry, category, backbone) of params/paper/records.yaml.
+# A job is one `adlib evaluate`, which extracts the features once for all its settings and seeds and
+# skips every record that exists; a killed sweep continues where it stopped.
+
+import hashlib
+import json
+
+import yaml
+from snakemake.exceptions import WorkflowError
+
+SWEEP = Path("params/paper/records.yaml")
+FIELDS = {"method", "dataset", "category", "backbone", "seed", "set"}
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def sweep_jobs(path):
+    """Job name -> (method, dataset, category, backbone, options of `adlib evaluate`)."""
+    jobs = {}
+    entries = (yaml.safe_load(path.read_text(encoding="utf-8")) or []) if path.exists() else []
+    for number, entry in enumerate(entries, start=1):
+        if set(entry) - {"set"} != FIELDS - {"set"}:
+            raise WorkflowError(
+                f"{path}: entry {number} has the fields {', '.join(sorted(entry))}; it needs "
+                f"{', '.join(sorted(FIELDS - {'set'}))} and may have set"
+            )
+        values = {k: ",".join(map(str, listed(v))) for k, v in entry.get("set", {}).items()}
+        options = [f"--set {name}={value}" for name, value in values.items()]
+        options = " ".join([*options, f"--seed {entry['seed']}"])
+        for category in listed(entry["category"]):
+            for backbone in listed(entry["backbone"]):
+                job = (entry["method"], entry["dataset"], category, backbone, options)
+                digest = hashlib.sha256(json.dumps(job).encode()).hexdigest()[:8]
+                jobs[f"{'-'.join(job[:4])}-{digest}"] = job
+    return jobs
+
+
+JOBS = sweep_jobs(SWEEP)
+
+
+def data_root(wildcards):
+    if not config.get("root"):
+        raise WorkflowError("records need the folder of the images: make records ROOT=FOLDER")
+    return config["root"]
+
+
+def weights_option(wildcards):
+    """`--weights FILE` for the file of that backbone in WEIGHTS, a file or a folder."""
+    backbone = JOBS[wildcards.job][3]
+    given = config.get("weights")
+    if not given:
+        return ""
+    found = [Path(given)]
+    if Path(given).is_dir():
+        found = sorted(p for p in Path(given).iterdir() if p.name.startswith(backbone))
+    if len(found) > 1:
+        names = ", ".join(p.name for p in found)
+        raise WorkflowError(f"WEIGHTS={given} holds several files for {backbone}: {names}; keep one")
+    return f"--weights '{found[0]}'" if found else ""
+
+
+rule records:
+    input:
+        expand("build/records/{job}.done", job=JOBS),
+
+
+rule evaluate:
+    message:
+        "evaluate {wildcards.job}"
+    output:
+        touch("build/records/{job}.done"),
+    params:
+        method=lambda w: JOBS[w.job][0],
+        dataset=lambda w: JOBS[w.job][1],
+        category=lambda w: JOBS[w.job][2],
+        backbone=lambda w: JOBS[w.job][3],
+        options=lambda w: JOBS[w.job][4],
+        root=data_root,
+        weights=weights_option,
+        device=lambda w: f"--device {config['device']}" if config.get("device") else "",
+    wildcard_constraints:
+        job="|".join(JOBS) or "none",
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    shell:
+        "adlib evaluate {params.method} --dataset {params.dataset} --root '{params.root}' "
+        "--category {params.category} --backbone {params.backbone} {params.weights} "
+        "{params.device} {params.options}"
