@@ -87,7 +87,11 @@ def run(
     from adlib import notebook as notebooks
 
     values = notebooks.read_values(file or [], parameter or [])
-    done = notebooks.run(notebook, output, values, html=html)
+    try:
+        done = notebooks.run(notebook, output, values, html=html)
+    except notebooks.NotebookError as error:
+        print(f"adlib: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
     print(done if html is None else f"{done}\n{html}")
 
 

@@ -362,11 +362,13 @@ def gallery(
     Raises
     ------
     ValueError
-        If there is no row, or the rows differ in their methods.
+        If there is no row, the rows differ in their methods, or labels are not one a row.
     """
     methods = list(rows[0][2]) if rows else []
     if not methods or any(list(maps) != methods for _, _, maps in rows):
         raise ValueError("every row of a gallery must have maps of the same methods, at least one")
+    if labels is not None and len(labels) != len(rows):
+        raise ValueError(f"labels must be one for each of {len(rows)} rows, found {len(labels)}")
     limits = dict(limits or {})
     for method in methods:
         maps = [row[2][method] for row in rows]
@@ -385,6 +387,6 @@ def gallery(
             heatmap(ax, image, maps[method], mask, vmin=low, vmax=high)
     for ax, title in zip(axes[0], ["image", *methods], strict=True):
         ax.set_title(title)
-    for ax, label in zip(axes[:, 0], labels or [], strict=bool(labels)):
+    for ax, label in zip(axes[:, 0], labels or [""] * len(rows), strict=True):
         ax.set_ylabel(label)
     return fig

@@ -123,7 +123,7 @@ def table(results: Path | str = "results") -> pd.DataFrame:
     -------
     DataFrame
         Columns: ``method``, ``dataset``, ``category``, ``backbone``, ``precision``, ``weights``,
-        every parameter and every metric by name, ``n_train``, ``channels`` (D), ``seconds_*``,
+        every parameter and every metric by name, ``n_train``, ``n_test``, ``channels`` (D), ``seconds_*``,
         ``peak_memory_mb``, ``date``, ``key``. Empty where there are no records.
     """
     return pd.DataFrame([_row(record) for record in read_all(results)])
@@ -171,6 +171,7 @@ def _row(record: Record) -> dict[str, Any]:
             "resize": identity["transform"]["resize"],
             "crop": identity["transform"]["crop"],
             "n_train": record["counts"]["train"],
+            "n_test": record["counts"]["test"],
         }
         | identity["parameters"]
         | drawn

@@ -305,6 +305,35 @@ def test_simulation_depends_on_its_generator_only():
     assert run(1) == run(1) != run(2)
 
 
+def test_matched_eps_follows_the_scale_of_the_projection():
+    """Eq. 6 makes the variance of a coordinate D/m times larger; the draws are the same."""
+    dim, channels, eps = 10, 400, 0.5
+
+    def curve(eps: float, eps_scale: str) -> float:
+        return theory.refit_curve(
+            dim,
+            30,
+            theory.power_spectrum(channels, 0.5),
+            150.0,
+            reduction="gaussian",
+            eps=eps,
+            eps_scale=eps_scale,
+            n_fits=40,
+        )[0]
+
+    by_hand = curve(eps * channels / dim, "nominal")
+    assert curve(eps, "matched") == pytest.approx(by_hand, abs=2e-3)
+    assert abs(curve(eps, "nominal") - by_hand) > 0.01
+
+
+def test_refit_curve_rises_with_the_anomaly_and_can_be_calibrated_on():
+    def at(delta2: float) -> float:
+        return theory.refit_curve(5, 20, np.ones(10), delta2, eps=0.1, n_fits=20)[0]
+
+    assert at(2.0) < at(8.0) < at(32.0)
+    assert at(theory.calibrate(at, 0.8)) == pytest.approx(0.8, abs=0.002)
+
+
 def test_best_dimension_lies_inside():
     best = theory.best_dimension(60, 100, 150.0)
     values = theory.projected_f_law([1, best.dim - 1, best.dim, best.dim + 1, 59], 60, 100, 150.0)
@@ -320,6 +349,29 @@ def test_calibration_inverts_the_law():
     assert theory.calibrate(curve, curve(345.6)) == pytest.approx(345.6, rel=1e-6)
     with pytest.raises(InputError, match="to calibrate on must lie in"):
         theory.calibrate(curve, 0.5)
+
+
+def test_fit_of_sizes_recovers_a_mixture_and_prefers_the_size_that_fits():
+    dims, sizes = np.array([10, 30, 60, 90]), np.geomspace(50, 800, 9)
+    table = theory.projected_f_law(dims[:, None], 120, 200, sizes)
+    measured = 0.04 / 2 + 0.96 * table[:, 4]
+    fit = theory.fit_sizes(table, sizes, measured)
+    assert (fit.hidden, fit.delta2) == (pytest.approx(0.04), sizes[4])
+    assert fit.rmse < 1e-12
+    np.testing.assert_allclose(fit.values, measured)
+    # nothing visible: every size explains a curve at one half equally well, with w = 1
+    assert theory.fit_sizes(table, sizes, np.full(4, 0.5)).hidden == 1
+
+
+def test_several_sizes_share_their_draws():
+    def run(delta2: np.ndarray | float) -> theory.SimulatedAuroc:
+        rng = np.random.default_rng(3)
+        return theory.simulate_refit(4, 20, np.ones(8), delta2, n_fits=10, rng=rng)
+
+    together = run(np.array([[1.0, 4.0], [9.0, 16.0]]))
+    assert together.across.shape == (2, 2)
+    for index, delta2 in np.ndenumerate([[1.0, 4.0], [9.0, 16.0]]):
+        assert run(delta2).within == together.within[index]
 
 
 # --- the door -------------------------------------------------------------------------------------
@@ -353,6 +405,8 @@ def test_calibration_inverts_the_law():
         (lambda: theory.f_law(50, 50, 1.0), "needs 1 <= m < N"),
         (lambda: theory.f_law(1, 1, 1.0), "at least 2"),
         (lambda: theory.f_law(5, 50, -1.0), "at least 0"),
+        (lambda: theory.fit_sizes(np.ones((2, 3)), [1, 2], [0.9, 0.9]), "one row a measured"),
+        (lambda: theory.fit_sizes(np.ones((2, 1)), [1], [0.9, 97]), "fraction"),
         (lambda: theory.projected_f_law(41, 50, 40, 1.0), "at most D"),
         (lambda: theory.projected_f_law(0, 50, 40, 1.0), "at least 1"),
     ],
@@ -364,7 +418,13 @@ def test_outside_the_domain_is_refused(call, message):
 
 @pytest.mark.parametrize(
     ("changed", "message"),
-    [({"dim": 5}, "below N"), ({"n_fits": 5}, "even"), ({"spectrum": np.zeros(8)}, "above 0")],
+    [
+        ({"dim": 5}, "below N"),
+        ({"n_fits": 5}, "even"),
+        ({"spectrum": np.zeros(8)}, "above 0"),
+        ({"eps_scale": "natural"}, "one of"),
+        ({"delta2": -1.0}, "at least 0"),
+    ],
 )
 def test_simulation_refuses_what_it_cannot_fit(changed, message):
     arguments = {"dim": 3, "n_train": 5, "spectrum": np.ones(8), "delta2": 1.0, "n_fits": 4}

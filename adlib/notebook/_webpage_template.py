@@ -5,7 +5,7 @@ from __future__ import annotations
 # every `clean` is the allow-list of webpage.py; everything else is escaped
 CELLS = r"""
 {%- extends 'display_priority.j2' -%}
-{% macro picture(data, kind, encoded) %}
+{% macro picture(cell, data, kind, encoded) %}
 {%- set mystnb = cell.metadata.get('mystnb', {}) -%}
 {%- set figure = mystnb.get('figure', {}) -%}
 {%- set alt = mystnb.get('image', {}).get('alt') or figure.get('caption') -%}
@@ -13,7 +13,8 @@ CELLS = r"""
 <img src="data:{{ kind }};base64,{{ (data if encoded else data | text_base64) | escape_html }}"
  alt="{{ (alt or 'No description') | escape_html }}">
 {%- if figure.get('caption') %}
-<figcaption>{{ figure.caption | markdown2html | clean }}</figcaption>
+<figcaption>{% if figure.get('number') %}<strong>Figure {{ figure.number }}.</strong> {% endif -%}
+{{ figure.caption | markdown2html | clean | replace('<p>', '') | replace('</p>', '') }}</figcaption>
 {%- endif %}
 </figure>
 {% endmacro %}
@@ -36,11 +37,11 @@ CELLS = r"""
 {% endblock stream_stderr %}
 {% block execute_result %}{{ self.data_priority() }}{% endblock execute_result %}
 {% block data_svg %}
-{{ picture(output.data['image/svg+xml'], 'image/svg+xml', false) }}{% endblock data_svg %}
+{{ picture(cell, output.data['image/svg+xml'], 'image/svg+xml', false) }}{% endblock data_svg %}
 {% block data_png %}
-{{ picture(output.data['image/png'], 'image/png', true) }}{% endblock data_png %}
+{{ picture(cell, output.data['image/png'], 'image/png', true) }}{% endblock data_png %}
 {% block data_jpg %}
-{{ picture(output.data['image/jpeg'], 'image/jpeg', true) }}{% endblock data_jpg %}
+{{ picture(cell, output.data['image/jpeg'], 'image/jpeg', true) }}{% endblock data_jpg %}
 {% block data_html %}<div class="output table">{{ output.data['text/html'] | clean }}</div>
 {% endblock data_html %}
 {% block data_markdown %}
@@ -100,6 +101,7 @@ img { max-width: 100%; }
 figcaption { font-size: .92rem; }
 blockquote { margin: 1rem 0; padding: .1rem 1rem; border-left: 3px solid var(--link); }
 details { margin: .6rem 0; }
+mjx-container a, mjx-container a g { fill: var(--link) !important; stroke: var(--link) !important; }
 mjx-container[display="true"] { overflow-x: auto; overflow-y: hidden; }
 .highlight .k, .highlight .kn, .highlight .kc, .highlight .ow { color: var(--keyword); }
 .highlight .s1, .highlight .s2, .highlight .sa, .highlight .se { color: var(--string); }

@@ -16,6 +16,7 @@ import nbformat
 from adlib.errors import InputError
 from adlib.notebook._webpage_template import CELLS, MATHJAX_SETTINGS, PAGE, STYLE
 from adlib.notebook.inputs import read_notebook
+from adlib.notebook.myst import to_markdown
 
 # the build that holds every TeX package, since none can be fetched later
 MATHJAX = "tex-svg-full.js"
@@ -70,7 +71,7 @@ def page(executed: str | Path, target: str | Path) -> Path:
         If the notebook cannot be read or the page not be written.
     """
     executed, target = Path(executed), Path(target)
-    node = read_notebook(executed)
+    node = _plain(read_notebook(executed))
     scripts = [MATHJAX_SETTINGS, _mathjax()] if _has_maths(node) else []
     text = PAGE.format(
         policy=_policy(scripts),
@@ -90,6 +91,23 @@ def page(executed: str | Path, target: str | Path) -> Path:
     finally:
         part.unlink(missing_ok=True)
     return target
+
+
+def _plain(node: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Resolve MyST, and number the figures as the book does."""
+    figures: dict[str, int] = {}
+    for cell in node.cells:
+        # metadata come from outside: what is no mapping is no figure
+        mystnb = cell.metadata.get("mystnb")
+        figure = mystnb.get("figure") if isinstance(mystnb, dict) else None
+        if isinstance(figure, dict) and isinstance(figure.get("name"), str):
+            figures[figure["name"]] = figure["number"] = len(figures) + 1
+        elif "mystnb" in cell.metadata and not isinstance(mystnb, dict):
+            del cell.metadata["mystnb"]
+    for cell in node.cells:
+        if cell.cell_type == "markdown":
+            cell.source = to_markdown(cell.source, figures)
+    return node
 
 
 def _body(node: nbformat.NotebookNode) -> str:
@@ -119,8 +137,10 @@ def _cleaner() -> Callable[[str], str]:
     import bleach
 
     def link(tag: str, name: str, value: str) -> bool:
-        plain = re.sub(r"[\x00-\x20]", "", value).lower()
-        return name in ("href", "title") and not plain.startswith("data:")
+        # bleach hands over character references as written, and would let data: pass for pictures
+        plain = re.sub(r"[\x00-\x20]", "", html.unescape(value)).lower()
+        known = plain.startswith(("http://", "https://", "mailto:", "#")) or ":" not in plain
+        return name == "title" or (name == "href" and known)
 
     def image(tag: str, name: str, value: str) -> bool:
         return name in ("alt", "title") or (name == "src" and bool(_PICTURE.match(value)))

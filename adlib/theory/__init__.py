@@ -32,7 +32,15 @@ from adlib.theory.contraction import (
     mahalanobis2,
     power_spectrum,
 )
-from adlib.theory.hotelling import Best, best_dimension, calibrate, f_law, projected_f_law
+from adlib.theory.hotelling import (
+    Best,
+    SizesFit,
+    best_dimension,
+    calibrate,
+    f_law,
+    fit_sizes,
+    projected_f_law,
+)
 from adlib.theory.interval import (
     IntervalShares,
     ReportFit,
@@ -46,13 +54,14 @@ from adlib.theory.interval import (
     report_shape,
     simulate_intervals,
 )
-from adlib.theory.refit import SimulatedAuroc, simulate_refit
+from adlib.theory.refit import SimulatedAuroc, refit_curve, simulate_refit
 
 __all__ = [
     "Best",
     "IntervalShares",
     "ReportFit",
     "SimulatedAuroc",
+    "SizesFit",
     "best_dimension",
     "calibrate",
     "consistent_curve",
@@ -61,11 +70,13 @@ __all__ = [
     "contraction_spread",
     "f_law",
     "fit_report_curve",
+    "fit_sizes",
     "length_ratio",
     "mahalanobis2",
     "order_probability",
     "power_spectrum",
     "projected_f_law",
+    "refit_curve",
     "report_curve",
     "report_domain",
     "report_performance",

@@ -173,3 +173,56 @@ def calibrate(
         lambda log_delta2: float(curve(np.exp(log_delta2))) - target, *np.log(bracket), xtol=1e-9
     )
     return float(np.exp(found))
+
+
+class SizesFit(NamedTuple):
+    """Measured AUROCs as a mixture: a share of hidden anomalies, the others of one size."""
+
+    hidden: float
+    delta2: float
+    rmse: float
+    values: NDArray[np.float64]
+
+
+def fit_sizes(table: ArrayLike, delta2: ArrayLike, value: ArrayLike) -> SizesFit:
+    """Fit (1 - w) AUROC(m; Delta^2) + w/2 to a measured curve by least squares.
+
+    A share w of what the ground truth calls anomalous has shift 0 and ranks like normal patches.
+    This is the simplest mixture of sizes, with two free quantities, as many as Eq. 15 has.
+
+    Parameters
+    ----------
+    table : array_like of shape (n, S)
+        AUROC at n dimensions for S sizes: the F-law, or a simulation.
+    delta2 : array_like of shape (S,)
+        The sizes; one of them is chosen.
+    value : array_like of shape (n,)
+        Measured AUROC, in [0, 1].
+
+    Returns
+    -------
+    SizesFit
+        With the fitted curve of shape (n,) as `values`.
+
+    Raises
+    ------
+    InputError
+        On shapes that do not fit together or values outside [0, 1].
+    """
+    table, delta2, value = numbers(table=table, delta2=delta2, value=value)
+    require(
+        table.shape == (*value.shape, *delta2.shape) and table.ndim == 2,
+        "the table must have one row a measured value and one column a size",
+        table.shape,
+    )
+    require(np.all((value >= 0) & (value <= 1)), "AUROC is a fraction in [0, 1]", value)
+    above = table - 0.5
+    # linear in 1 - w for every size; a law that is 1/2 everywhere leaves w open
+    visible = (value - 0.5) @ above / np.maximum(np.sum(above**2, axis=0), 1e-12)
+    visible = np.clip(visible, 0, 1)
+    curves = 0.5 + visible * above
+    rmse = np.sqrt(np.mean((curves - value[:, None]) ** 2, axis=0))
+    best = int(rmse.argmin())
+    return SizesFit(
+        float(1 - visible[best]), float(delta2[best]), float(rmse[best]), curves[:, best]
+    )

@@ -2,8 +2,8 @@
 
 MathJax 3.2.2 is one file, taken from the installed package ``sphinx-mathjax-offline``.
 Thebe, which the theme would fetch from a content delivery network, is left out.
-Buttons that lead to the repository are shown only where ``BOOK_REPOSITORY`` names it (a web address,
-set by the publishing workflow), and they open the committed notebook, not its executed copy.
+Buttons that lead to the repository are shown only where ``BOOK_REPOSITORY`` names it (a web
+address, set by the publishing workflow); they open the committed notebook, not its executed copy.
 """
 
 from __future__ import annotations

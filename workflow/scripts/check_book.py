@@ -27,13 +27,31 @@ from bs4 import BeautifulSoup
 FEWEST_WORDS = 20
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
-    "--disable-background-networking --disable-component-update --virtual-time-budget=10000"
-).split()
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+    "--virtual-time-budget=10000",  # until MathJax has run
+)
 
-# Attributes from which a browser loads without being asked; relations of a <link> that load nothing.
-LOADS = "audio[src] embed[src] iframe[src] image[href] img[src] link[href] object[data] script[src]"
-LOADS = (*LOADS.split(), "source[src]", "track[src]", "video[src]", "video[poster]")
+# What a browser loads without being asked, tag by tag; the relations of links that load nothing.
+LOADS = {
+    "audio": "src",
+    "embed": "src",
+    "iframe": "src",
+    "image": "href",
+    "img": "src",
+    "link": "href",
+    "object": "data",
+    "script": "src",
+    "source": "src",
+    "track": "src",
+    "video": "src",
+}
 QUIET = {"alternate", "author", "canonical", "help", "index", "license", "next", "prev", "search"}
 REMOTE = re.compile(r"\s*(?:https?:)?//", re.I)
 REMOTE_STYLE = re.compile(r"(?:url\(\s*['\"]?|@import\s+['\"]?)(?:https?:)?//", re.I)
@@ -58,20 +76,20 @@ def anchors(path: Path) -> frozenset[str]:
 
 def network_faults(page: BeautifulSoup) -> Iterator[str]:
     """Yield what a browser would fetch from elsewhere when it opens the page."""
-    for selector in LOADS:
-        attribute = selector.partition("[")[2].rstrip("]")
-        for tag in page.select(selector):
+    for name, attribute in LOADS.items():
+        for tag in page.select(f"{name}[{attribute}]"):
             if REMOTE.match(tag[attribute]) and not QUIET & set(tag.get("rel") or ()):
                 yield f"<{tag.name}> loads {tag[attribute]}"
     styles = [tag.get_text() for tag in page.select("style")]
-    if any(REMOTE_STYLE.search(s) for s in [*styles, *(t["style"] for t in page.select("[style]"))]):
+    styles += [tag["style"] for tag in page.select("[style]")]
+    if any(map(REMOTE_STYLE.search, styles)):
         yield "a style loads from a network"
 
 
 def address_faults(page: BeautifulSoup, path: Path) -> Iterator[str]:
     """Yield the local addresses that lead nowhere."""
-    found = [tag[s.partition("[")[2].rstrip("]")] for s in LOADS for tag in page.select(s)]
-    found += [tag["href"] for tag in page.select("a[href]")]
+    carriers = [*LOADS.items(), ("a", "href")]
+    found = [tag[a] for name, a in carriers for tag in page.select(f"{name}[{a}]")]
     for address in sorted(set(found)):
         parts = urlsplit(address)
         if parts.scheme or parts.netloc:
@@ -126,10 +144,10 @@ def equation_faults(page: BeautifulSoup, path: Path, browser: str) -> Iterator[s
     shown = len(drawn.select("mjx-container"))
     if shown < wanted:
         yield f"{shown} of {wanted} equations drawn"
-    for tag in drawn.select("[data-mjx-error]"):
-        yield f"TeX error: {tag['data-mjx-error']}"
-    for tag in drawn.select('mtext[mathcolor="red"]'):
-        yield f"unknown TeX command: {tag.get_text()}"
+    # each stands twice in the page: in the picture and in the text for screen readers
+    yield from {f"TeX error: {tag['data-mjx-error']}" for tag in drawn.select("[data-mjx-error]")}
+    unknown = drawn.select('mtext[mathcolor="red"]')
+    yield from {f"unknown TeX command: {tag.get_text()}" for tag in unknown}
 
 
 def rendered(path: Path, browser: str) -> str:
@@ -221,7 +239,8 @@ def main(arguments: list[str] | None = None) -> int:
         print("\n".join(faults))
         print(f"{len(faults)} faults in {given.root}")
         return 1
-    print(f"{pages} pages in order" + ("" if browser else "; no browser here to draw the equations"))
+    note = "" if browser else "; the equations were not drawn: no browser here"
+    print(f"{pages} pages in order{note}")
     return 0
 
 

@@ -7,25 +7,33 @@ negative inside, for arrays of coordinates. Coordinates are pixels of the finish
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
-SIZE = 256
+SIZE = 256  # pixels a side of every picture
+FINE = 2  # sub-pixels a side where edges are drawn, averaged at the end
 Shape = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
+@cache
 def grid(supersample: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Return x and y (each ``(SIZE * supersample,) * 2``) of the sub-pixel centres."""
     centres = (np.arange(SIZE * supersample) + 0.5) / supersample
     x, y = np.meshgrid(centres, centres)
+    x.flags.writeable = y.flags.writeable = False
     return x, y
 
 
 def reduce(image: np.ndarray, supersample: int) -> np.ndarray:
-    """Average blocks of ``supersample`` x ``supersample`` sub-pixels, (S, S[, C]) -> (SIZE, SIZE)."""
+    """Average squares of `supersample` sub-pixels a side, (S, S[, C]) -> (SIZE, SIZE[, C])."""
     rows = sum(image[i::supersample] for i in range(supersample))
     return sum(rows[:, i::supersample] for i in range(supersample)) / supersample**2
+
+
+def enlarge(field: np.ndarray) -> np.ndarray:
+    """Repeat each pixel of (SIZE, SIZE) as `FINE` x `FINE` sub-pixels."""
+    return np.kron(field, np.ones((FINE, FINE)))
 
 
 def cover(distance: np.ndarray, soft: float = 1.0) -> np.ndarray:
@@ -60,9 +68,7 @@ def line(points: Sequence[tuple[float, float]], width: float | Sequence[float]) 
 
     def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         best = None
-        for (x0, y0), (x1, y1), r0, r1 in zip(
-            points, points[1:], radii, radii[1:], strict=False
-        ):
+        for (x0, y0), (x1, y1), r0, r1 in zip(points, points[1:], radii, radii[1:], strict=False):
             dx, dy = x1 - x0, y1 - y0
             along = ((x - x0) * dx + (y - y0) * dy) / max(dx * dx + dy * dy, 1e-9)
             along = np.clip(along, 0.0, 1.0)
@@ -110,5 +116,7 @@ def walk(
 
 def clouds(rng: np.random.Generator, scale: float, size: int = SIZE) -> np.ndarray:
     """Return smooth noise (size, size) of mean 0 and deviation 1, features about `scale` pixels."""
-    field = gaussian_filter(rng.normal(size=(size, size)), scale, mode="wrap")
+    rows, columns = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)
+    gauss = np.exp(-2 * (np.pi * scale) ** 2 * (rows**2 + columns**2))
+    field = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(size, size))) * gauss)
     return (field - field.mean()) / field.std()

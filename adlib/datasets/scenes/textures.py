@@ -12,6 +12,7 @@ from adlib.datasets.scenes import shapes
 from adlib.datasets.scenes.shapes import SIZE
 
 SPLIT_COLUMN = 316  # columns to the left are for training, from here on for testing
+_SAND = np.array([0.62, 0.55, 0.42])
 _MARGIN = 56.0  # defects start this far from the border, the central crop keeps them
 
 
@@ -23,7 +24,7 @@ class Crop:
     matrix: np.ndarray
     offset: np.ndarray
     gain: float
-    gamma: float
+    gamma: np.ndarray
     tilt: tuple[float, float]
     haze: np.ndarray
 
@@ -38,6 +39,8 @@ class Texture:
         Function of ``skimage.data`` that returns the photograph, uint8 (512, 512).
     kinds : tuple of str
         Defects; each is the name of a function of this module.
+    tint : tuple of float
+        Exponents that turn the grey photograph into red, green and blue.
     side : tuple of float
         Shortest and longest side of a crop, in pixels of the photograph.
     turns : bool
@@ -48,6 +51,7 @@ class Texture:
 
     photo_name: str
     kinds: tuple[str, ...]
+    tint: tuple[float, float, float]
     side: tuple[float, float]
     turns: bool
     noise: float = 0.012
@@ -76,7 +80,7 @@ class Texture:
             matrix,
             centre - matrix @ np.full(2, (SIZE - 1) / 2),
             gain=rng.normal(1, 0.05),
-            gamma=np.exp(rng.normal(0, 0.05)),
+            gamma=np.exp(rng.normal(0, 0.05) + rng.normal(0, 0.015, 3)),
             tilt=(rng.normal(0, 0.05), rng.normal(0, 0.05)),
             haze=0.02 * shapes.clouds(rng, 45),
         )
@@ -84,17 +88,17 @@ class Texture:
     def render(
         self, look: Crop, kind: str | None = None, rng: np.random.Generator | None = None
     ) -> np.ndarray:
-        """Render one picture, grey (256, 256) in [0, 1]."""
+        """Render one picture, colour (256, 256, 3) in [0, 1]."""
         part = self._parts[look.split]
         image = affine_transform(
             part, look.matrix, look.offset, (SIZE, SIZE), order=3, prefilter=False, mode="reflect"
         )
-        image = np.clip(image, 0, 1) ** look.gamma
+        image = np.clip(image, 0, 1)[..., None] ** (look.gamma * np.array(self.tint))
         if kind is not None:
             image = DEFECTS[kind](image, rng)
         x, y = shapes.grid()
         light = look.gain + look.tilt[0] * (x / SIZE - 0.5) + look.tilt[1] * (y / SIZE - 0.5)
-        return np.clip(image * (light + look.haze), 0, 1)
+        return np.clip(image * (light + look.haze)[..., None], 0, 1)
 
 
 def _spot(rng: np.random.Generator) -> tuple[float, float]:
@@ -102,89 +106,117 @@ def _spot(rng: np.random.Generator) -> tuple[float, float]:
     return float(x), float(y)
 
 
+def _mix(image: np.ndarray, alpha: np.ndarray, colour: np.ndarray | float) -> np.ndarray:
+    """Lay a colour (or a picture) over the image, `alpha` (256, 256) thick."""
+    return image + alpha[..., None] * (colour - image)
+
+
 def crack(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw a thin, dark, branching line."""
-    points = shapes.walk(rng, _spot(rng), int(rng.integers(7, 12)), 11.0, 0.45)
-    width = np.linspace(rng.uniform(2.4, 3.6), 0.8, len(points))
+    points = shapes.walk(rng, _spot(rng), int(rng.integers(5, 9)), 11.0, 0.45)
+    width = np.linspace(rng.uniform(2.0, 3.0), 0.8, len(points))
     branch = shapes.walk(rng, points[len(points) // 2], 4, 8.0, 0.5)
     x, y = shapes.grid()
     distance = np.minimum(shapes.line(points, width)(x, y), shapes.line(branch, 1.3)(x, y))
-    return image * (1 - rng.uniform(0.45, 0.7) * shapes.cover(distance, 1.5))
+    return _mix(image, rng.uniform(0.35, 0.6) * shapes.cover(distance, 1.5), 0.0)
 
 
 def hole(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Break out a piece: darker towards one side, its texture smoothed."""
     cx, cy = _spot(rng)
     x, y = shapes.grid()
-    outline = shapes.blob(rng, cx, cy, rng.uniform(8, 15), 0.22)(x, y)
-    alpha = shapes.cover(outline, 2.0)
+    outline = shapes.blob(rng, cx, cy, rng.uniform(7, 13), 0.16)(x, y)
     side = rng.uniform(0, 2 * np.pi)
     slope = np.clip(((x - cx) * np.cos(side) + (y - cy) * np.sin(side)) / 25, -0.5, 0.5)
-    inside = gaussian_filter(image, 1.2) * (rng.uniform(0.5, 0.65) + 0.5 * slope)
-    return image * (1 - alpha) + inside * alpha
+    inside = (
+        gaussian_filter(image, (1.2, 1.2, 0)) * (rng.uniform(0.5, 0.65) + 0.5 * slope)[..., None]
+    )
+    return _mix(image, shapes.cover(outline, 2.0), inside)
 
 
 def stain(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Darken a damp patch; the texture stays visible."""
     x, y = shapes.grid()
-    outline = shapes.blob(rng, *_spot(rng), rng.uniform(18, 30), 0.2)(x, y)
+    outline = shapes.blob(rng, *_spot(rng), rng.uniform(16, 27), 0.18)(x, y)
     alpha = shapes.cover(outline, 5.0) * (1 + 0.15 * shapes.clouds(rng, 8))
-    return image * (1 - rng.uniform(0.22, 0.36) * np.clip(alpha, 0, 1))
+    return _mix(image, rng.uniform(0.35, 0.6) * np.clip(alpha, 0, 1), np.array([0.05, 0.08, 0.16]))
 
 
 def paint(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Splash light paint in drops of several sizes; it evens out the texture."""
     x, y = shapes.grid()
     cx, cy = _spot(rng)
-    distance = shapes.blob(rng, cx, cy, rng.uniform(6, 10), 0.25)(x, y)
+    distance = shapes.blob(rng, cx, cy, rng.uniform(5, 9), 0.2)(x, y)
     for _ in range(int(rng.integers(4, 8))):
         dx, dy = rng.normal(0, 16, 2)
         distance = np.minimum(distance, shapes.disc(cx + dx, cy + dy, rng.uniform(1.5, 4))(x, y))
-    alpha = 0.55 * shapes.cover(distance, 1.5)
-    return image * (1 - alpha) + (0.45 + 0.5 * image.mean()) * alpha
+    return _mix(image, 0.55 * shapes.cover(distance, 1.5), np.array([0.74, 0.73, 0.66]))
 
 
 def cut(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Cut a straight slit that opens in the middle."""
-    (x0, y0), angle, length = _spot(rng), rng.uniform(0, np.pi), rng.uniform(45, 75)
+    """Cut a straight slit that opens in the middle and shows the dark ground."""
+    (x0, y0), angle, length = _spot(rng), rng.uniform(0, np.pi), rng.uniform(50, 80)
     ends = np.linspace(-0.5, 0.5, 9)
     points = [(x0 + t * length * np.cos(angle), y0 + t * length * np.sin(angle)) for t in ends]
-    width = rng.uniform(3.0, 4.5) * (1 - 3.6 * ends**2) + 0.5
+    width = rng.uniform(5.0, 8.0) * (1 - 3.6 * ends**2) + 0.5
     x, y = shapes.grid()
-    alpha = shapes.cover(shapes.line(points, width)(x, y), 1.5)
-    return image * (1 - rng.uniform(0.5, 0.75) * alpha)
+    alpha = rng.uniform(0.75, 0.9) * shapes.cover(shapes.line(points, width)(x, y), 2.0)
+    return _mix(image, alpha, np.array([0.10, 0.07, 0.05]))
 
 
 def bald(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Wear a patch thin: the blades lose contrast, and soil of their mean brightness shows."""
+    """Wear a patch thin: brown soil shows between the remaining blades."""
     x, y = shapes.grid()
-    outline = shapes.blob(rng, *_spot(rng), rng.uniform(13, 22), 0.25)(x, y)
+    outline = shapes.blob(rng, *_spot(rng), rng.uniform(13, 22), 0.2)(x, y)
     alpha = rng.uniform(0.55, 0.75) * shapes.cover(outline, 8.0)
-    soil = gaussian_filter(image, 6) + 0.05 * shapes.clouds(rng, 1.3)
-    return image * (1 - alpha) + soil * alpha
+    grain = 1 + 0.12 * shapes.clouds(rng, 1.2)[..., None]
+    return _mix(image, alpha, np.array([0.46, 0.34, 0.22]) * grain)
 
 
 def thread(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Drop a thin, curved, light thread with its shadow."""
-    points = shapes.walk(rng, _spot(rng), int(rng.integers(9, 15)), 8.0, 0.3)
+    """Drop a curved red thread with its shadow."""
+    points = shapes.walk(rng, _spot(rng), int(rng.integers(7, 12)), 8.0, 0.3)
     x, y = shapes.grid()
-    shade = shapes.cover(shapes.line(points, 2.6)(x - 1.5, y - 1.5), 3.0)
-    alpha = shapes.cover(shapes.line(points, rng.uniform(1.6, 2.4))(x, y), 1.2)
-    image = image * (1 - 0.3 * shade)
-    return image * (1 - 0.8 * alpha) + rng.uniform(0.6, 0.75) * 0.8 * alpha
+    shade = shapes.cover(shapes.line(points, 3.0)(x - 1.5, y - 1.5), 3.0)
+    alpha = shapes.cover(shapes.line(points, rng.uniform(2.0, 3.0))(x, y), 1.2)
+    return _mix(_mix(image, 0.3 * shade, 0.0), 0.8 * alpha, np.array([0.62, 0.22, 0.20]))
+
+
+def leaf(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Drop a dry leaf: pointed, with a rib, and a shadow."""
+    (cx, cy), turn, length = _spot(rng), rng.uniform(0, 2 * np.pi), rng.uniform(15, 22)
+    x, y = shapes.grid()
+
+    def outline(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        along = ((x - cx) * np.cos(turn) + (y - cy) * np.sin(turn)) / length
+        across = (y - cy) * np.cos(turn) - (x - cx) * np.sin(turn)
+        half = 0.42 * length * (1 - along**2) * (1 + 0.35 * along)
+        return np.where(np.abs(along) < 1, np.abs(across) - half, length)
+
+    dx, dy = length * np.cos(turn), length * np.sin(turn)
+    rib = shapes.line([(cx - dx, cy - dy), (cx + 0.8 * dx, cy + 0.8 * dy)], (1.6, 0.6))(x, y)
+    colour = np.array([0.56, 0.42, 0.24]) * (1 + 0.08 * shapes.clouds(rng, 3)[..., None])
+    image = _mix(image, 0.35 * shapes.cover(outline(x - 2, y - 2), 3.0), 0.0)
+    colour = colour * (1 - 0.3 * shapes.cover(rib, 1.0))[..., None]
+    return _mix(image, 0.85 * shapes.cover(outline(x, y), 1.2), colour)
 
 
 def fines(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Replace a patch by the same stones at half their size."""
+    """Replace a patch by the same stones at half their size, mixed with sand."""
     x, y = shapes.grid()
-    outline = shapes.blob(rng, *_spot(rng), rng.uniform(17, 27), 0.22)(x, y)
-    small = np.tile(shapes.reduce(image, 2), (2, 2))
-    alpha = shapes.cover(outline, 4.0)
-    return image * (1 - alpha) + small * alpha
+    outline = shapes.blob(rng, *_spot(rng), rng.uniform(17, 27), 0.2)(x, y)
+    small = np.tile(shapes.reduce(image, 2), (2, 2, 1))
+    return _mix(image, shapes.cover(outline, 4.0), _mix(small, np.full_like(x, 0.5), _SAND))
 
 
-DEFECTS = {f.__name__: f for f in (crack, hole, stain, paint, cut, bald, thread, fines)}
+DEFECTS = {f.__name__: f for f in (crack, hole, stain, paint, cut, bald, thread, leaf, fines)}
 
-BRICK = Texture("brick", ("crack", "hole", "paint", "stain"), (164, 178), turns=False)
-GRASS = Texture("grass", ("bald", "cut", "stain", "thread"), (156, 178), turns=True)
-GRAVEL = Texture("gravel", ("fines", "hole", "stain", "thread"), (156, 178), turns=True)
+BRICK = Texture(
+    "brick", ("crack", "hole", "paint", "stain"), (0.85, 1.15, 1.25), (164, 178), turns=False
+)
+GRASS = Texture(
+    "grass", ("bald", "cut", "leaf", "thread"), (1.25, 0.9, 1.8), (156, 178), turns=True
+)
+GRAVEL = Texture(
+    "gravel", ("fines", "leaf", "stain", "thread"), (0.96, 1.0, 1.06), (156, 178), turns=True
+)

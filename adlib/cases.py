@@ -1,0 +1,37 @@
+"""Which test images to show: the best, the typical and the worst, chosen by a rule, not by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adlib.metrics import pixel_auroc
+
+NAMES = ("best", "typical", "worst")
+
+
+def rank(masks: np.ndarray, maps: np.ndarray) -> list[tuple[int, float]]:
+    """Rank images by how well their anomaly map finds their defect.
+
+    Parameters
+    ----------
+    masks : ndarray of shape (N, H, W), bool
+        Images with an empty mask (normal ones, lost defects) are left out, and so are full masks.
+    maps : ndarray of shape (N, H, W)
+
+    Returns
+    -------
+    list of (index, pixel AUROC within the image)
+        Best first; equal values in the order of the images.
+    """
+    shown = [i for i, mask in enumerate(masks) if mask.any() and not mask.all()]
+    scored = [(i, pixel_auroc(masks[i : i + 1], maps[i : i + 1])) for i in shown]
+    return sorted(scored, key=lambda case: -case[1])
+
+
+def pick(masks: np.ndarray, maps: np.ndarray) -> dict[str, tuple[int, float]]:
+    """Pick the best, the median and the worst case of ``rank``; fewer where there are fewer images."""
+    ranked = rank(masks, maps)
+    if not ranked:
+        return {}
+    chosen = {"best": ranked[0], "typical": ranked[len(ranked) // 2], "worst": ranked[-1]}
+    return {name: case for name, case in chosen.items() if list(chosen.values()).index(case) == NAMES.index(name)}
