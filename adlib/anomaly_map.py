@@ -14,8 +14,8 @@ def upsample_and_smooth(grid: Tensor, size: tuple[int, int], sigma: float) -> Te
     """Bilinear interpolation to `size`, then a Gaussian filter, as one product per axis.
 
     Both steps are linear and act on rows and columns separately, so together they are
-    ``A_rows @ grid @ A_columns.T``: the same numbers as the two steps in turn (up to rounding), at a
-    fraction of the cost.
+    ``A_rows @ grid @ A_columns.T``: the same numbers as the two steps in turn (up to rounding), at
+    a fraction of the cost.
 
     Parameters
     ----------
@@ -31,7 +31,8 @@ def upsample_and_smooth(grid: Tensor, size: tuple[int, int], sigma: float) -> Te
     Tensor of shape (N, H, W)
     """
     rows, columns = (
-        _axis(grid.shape[1 + axis], size[axis], sigma).to(grid.device, grid.dtype) for axis in (0, 1)
+        _axis(grid.shape[1 + axis], size[axis], sigma).to(grid.device, grid.dtype)
+        for axis in (0, 1)
     )
     return rows @ grid @ columns.T
 
@@ -43,4 +44,6 @@ def _axis(coarse: int, fine: int, sigma: float) -> Tensor:
     bilinear = interpolate(identity, size=fine, mode="linear", align_corners=False)[0].T
     if sigma == 0:
         return bilinear.contiguous()
-    return torch.from_numpy(gaussian_filter1d(bilinear.numpy(), sigma, axis=0, mode="reflect", truncate=4.0))
+    return torch.from_numpy(
+        gaussian_filter1d(bilinear.numpy(), sigma, axis=0, mode="reflect", truncate=4.0)
+    )

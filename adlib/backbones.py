@@ -11,9 +11,9 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -35,7 +35,9 @@ _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 # other files known to hold torchvision's IMAGENET1K_V1: sha256 -> what differs
 _KNOWN_FILES = {
-    "89636f186cbd5684ab46ce672c9745630cfc58c8add0edde0982e6d37c410e8b": "resnet18, stages 1-3, batch norm folded",
+    "89636f186cbd5684ab46ce672c9745630cfc58c8add0edde0982e6d37c410e8b": (
+        "resnet18, stages 1-3, batch norm folded"
+    ),
 }
 
 
@@ -61,7 +63,9 @@ class Architecture:
     std: tuple[float, float, float] = _IMAGENET[1]
 
 
-def _torchvision(name: str, prefix: str = "layer{}", levels: tuple[str, ...] = ("layer1", "layer2", "layer3")):
+def _torchvision(
+    name: str, prefix: str = "layer{}", levels: tuple[str, ...] = ("layer1", "layer2", "layer3")
+):
     nodes = {f"layer{i}": prefix.format(i) for i in (1, 2, 3, 4)}
     return Architecture(lambda: get_model(name, weights=None), nodes, levels)
 
@@ -139,15 +143,21 @@ class Backbone:
     origin: Weights = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.name not in ARCHITECTURES:
+        if not isinstance(self.name, str) or self.name not in ARCHITECTURES:
             raise InputError(unknown("backbone", self.name, ARCHITECTURES))
         if self.precision not in PRECISIONS:
             raise InputError(unknown("precision", self.precision, PRECISIONS))
         self.architecture = ARCHITECTURES[self.name]
         self.levels = tuple(self.levels or self.architecture.levels)
+        known = list(self.architecture.nodes)
         for level in self.levels:
-            if level not in self.architecture.nodes:
-                raise InputError(unknown("level", level, self.architecture.nodes, of=self.name))
+            if level not in known:
+                raise InputError(unknown("level", level, known, of=self.name))
+        if list(self.levels) != [level for level in known if level in self.levels]:
+            raise InputError(
+                f"levels must go from shallow to deep without repetition, found "
+                f"{', '.join(self.levels)}; the order is {', '.join(known)}"
+            )
         self.torch_device = pick_device(self.device)
         model = self._load()
         nodes = {self.architecture.nodes[level]: level for level in self.levels}
@@ -170,11 +180,23 @@ class Backbone:
         -------
         list of Tensor of shape (B, h, w, C), float32
             One a level, on the backbone's device. Channels are last: a patch is a contiguous row.
+
+        Raises
+        ------
+        InputError
+            Another shape or type.
         """
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+            raise InputError(
+                f"images must be uint8 RGB of shape (B, H, W, 3), found {images.dtype} of shape "
+                f"{images.shape}; convert them"
+            )
         pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.torch_device)
         pixels = (pixels.float().div_(255) - self._mean) / self._std
         # (B, H, W, 3) seen as (B, 3, H, W) already lies in memory as channels_last
-        autocast = torch.autocast(self.torch_device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+        autocast = torch.autocast(
+            self.torch_device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
+        )
         with torch.inference_mode(), autocast:
             levels = self._network(pixels.permute(0, 3, 1, 2))
         return [levels[name].float().permute(0, 2, 3, 1).contiguous() for name in self.levels]
@@ -197,7 +219,7 @@ class Backbone:
             digest = hashlib.sha256(b"random, torch.manual_seed(0)").hexdigest()
             self.origin = Weights(RANDOM_WEIGHTS, digest, "")
             return model
-        path = Path(self.weights) if self.weights else default_weights(self.name)
+        path = default_weights(self.name) if self.weights is None else Path(self.weights)
         model = self.architecture.build()
         state = read_state_dict(path)
         digest = sha256(path)
@@ -212,10 +234,19 @@ def pick_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"device must be auto, cpu or cuda, found {name!r}; choose one of them") from error
+    except (RuntimeError, TypeError) as error:
+        raise InputError(
+            f"device must be auto, cpu or cuda, found {name!r}; choose one of them"
+        ) from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError("device cuda was asked for, but torch finds no CUDA device; use --device cpu")
+        raise InputError(
+            "device cuda was asked for, but torch finds no CUDA device; use --device cpu"
+        )
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"device {name} cannot be used ({reason}); use --device cpu") from error
     return device
 
 
@@ -237,8 +268,10 @@ def default_weights(name: str) -> Path:
         return cached
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(cached), hash_prefix=_prefix(url), progress=os.isatty(2))
-    except (URLError, OSError, RuntimeError) as error:
+        torch.hub.download_url_to_file(
+            url, str(cached), hash_prefix=_prefix(url), progress=os.isatty(2)
+        )
+    except (OSError, HTTPException, RuntimeError) as error:  # URLError is an OSError
         raise InputError(
             f"the weights of {name} are not on this machine and could not be downloaded ({error}); "
             f"download {url} elsewhere and put it at {cached}, or name a file with --weights"
@@ -259,12 +292,18 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 - a damaged file raises a dozen types, none of them ours
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file raises a dozen types, none of them ours
         raise InputError(
             f"weights must be safetensors or a plain state dict, {path} is neither "
             f"({type(error).__name__}); download the file again"
         ) from error
+    if not isinstance(state, dict) or not all(torch.is_tensor(value) for value in state.values()):
+        raise InputError(
+            f"weights must be one dict of tensors by name, {path} holds something else; "
+            "save the network's state_dict() alone"
+        )
+    return state
 
 
 def fill(model: nn.Module, state: dict[str, Tensor], path: Path, last: str) -> None:
@@ -276,14 +315,18 @@ def fill(model: nn.Module, state: dict[str, Tensor], path: Path, last: str) -> N
         A tensor up to `last` is missing, or one has another shape than the network's.
     """
     own = model.state_dict()
-    wrong = [name for name, tensor in state.items() if name in own and own[name].shape != tensor.shape]
+    wrong = [
+        name for name, tensor in state.items() if name in own and own[name].shape != tensor.shape
+    ]
     if wrong:
         raise InputError(
-            f"{path.name} does not fit this network: {wrong[0]} has shape {tuple(state[wrong[0]].shape)}, "
+            f"{path.name} does not fit: {wrong[0]} has shape {tuple(state[wrong[0]].shape)}, "
             f"{tuple(own[wrong[0]].shape)} is needed; choose the file of this backbone"
         )
     order = [name for name, module in model.named_modules() if not list(module.children())]
-    needed_modules = order[: 1 + max(i for i, name in enumerate(order) if name.startswith(last + ".") or name == last)]
+    needed_modules = order[
+        : 1 + max(i for i, name in enumerate(order) if name.startswith(last + ".") or name == last)
+    ]
     needed = [
         name
         for name in own
@@ -292,8 +335,8 @@ def fill(model: nn.Module, state: dict[str, Tensor], path: Path, last: str) -> N
     missing = [name for name in needed if name not in state]
     if missing:
         raise InputError(
-            f"{path.name} lacks {len(missing)} tensors that are needed up to {last}, the first is {missing[0]}; "
-            "choose a file that covers these stages or shallower levels"
+            f"{path.name} lacks {len(missing)} tensors that are needed up to {last}, the first is "
+            f"{missing[0]}; choose a file that covers these stages or shallower levels"
         )
     model.load_state_dict(state, strict=False)
 

@@ -24,7 +24,9 @@ EMBEDDED = "embedded"
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
     if version:
         print(f"adlib {__version__}")
         raise typer.Exit
@@ -34,56 +36,96 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def evaluate(
     method: Annotated[str, typer.Argument(help="padim")],
     dataset: Annotated[
-        str | None, typer.Option(help="mvtec_ad (any folder in that layout) or embedded; default: by --root.")
+        str | None,
+        typer.Option(help="mvtec_ad (any folder in that layout) or embedded; default: by --root."),
     ] = None,
-    root: Annotated[Path | None, typer.Option(help="Folder with one folder a category; none: the embedded data.")] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder with one folder a category; none: the embedded data."),
+    ] = None,
     category: Annotated[
-        list[str] | None, typer.Option(help="Category, or several: repeat the option. Default: all of them.")
+        list[str] | None,
+        typer.Option(help="Category, or several: repeat the option. Default: all of them."),
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="Default: resnet18, or efficientnet_lite0 on embedded data.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Default: resnet18, or efficientnet_lite0 on embedded data.")
+    ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="File with the backbone's weights, or 'random'; default: torch's cache, then a download.")
+        str | None,
+        typer.Option(
+            help="File with the backbone's weights, or 'random'; "
+            "default: torch's cache, then a download."
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    precision: Annotated[str, typer.Option(help="Of the backbone: float32 or bfloat16.")] = "float32",
+    precision: Annotated[
+        str, typer.Option(help="Of the backbone: float32 or bfloat16.")
+    ] = "float32",
     seed: Annotated[str, typer.Option(help="A seed, a list 0,3,7 or a range 0-9.")] = "0",
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Parameter of the method, name=value; name=A,B runs each value.")
+        list[str] | None,
+        typer.Option(
+            "--set", help="Parameter of the method, name=value; name=A,B runs each value."
+        ),
     ] = None,
     resize: Annotated[int, typer.Option(help="Short side of the image, pixels.")] = 256,
     crop: Annotated[int, typer.Option(help="Side of the central crop, pixels.")] = 224,
     results: Annotated[Path, typer.Option(help="Folder of records.")] = Path("results"),
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the one record to this file instead.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Run again where a record exists.")] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the one record to this file instead.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run again where a record exists.")
+    ] = False,
     cache: Annotated[bool, typer.Option(help="Keep features on disk between commands.")] = True,
 ) -> None:
     """Fit on the normal training images, score the test images, print the metrics, write records.
 
     [dim]adlib evaluate padim[/dim]   runs on the embedded data.
 
-    [dim]adlib evaluate padim --root ~/mvtec_ad --category bottle --set reduction=coordinate,gaussian --seed 0-4[/dim]
+    [dim]adlib evaluate padim --root ~/mvtec_ad --category bottle --set dim=50,100 --seed 0-4[/dim]
     """
     from adlib import sweep
 
     plan = sweep.Plan(
-        method=method, dataset=dataset or (EMBEDDED if root is None else "mvtec_ad"), root=root,
-        categories=category or [], backbone=backbone, weights=weights, device=device, precision=precision,
-        seeds=sweep.read_seeds(seed), settings=settings or [], resize=resize, crop=crop, cache=cache,
+        method=method,
+        dataset=dataset or (EMBEDDED if root is None else "mvtec_ad"),
+        root=root,
+        categories=category or [],
+        backbone=backbone,
+        weights=weights,
+        device=device,
+        precision=precision,
+        seeds=sweep.read_seeds(seed),
+        settings=settings or [],
+        resize=resize,
+        crop=crop,
+        cache=cache,
     )
     out = Console()
-    rows = sweep.run(plan, results=results, json_file=json_file, force=force, console=Console(stderr=True))
+    rows = sweep.run(
+        plan, results=results, json_file=json_file, force=force, console=Console(stderr=True)
+    )
     out.print(_metric_table(rows))
 
 
 @app.command()
 def run(
     notebook: Annotated[Path, typer.Argument(help="A notebook with a cell tagged 'parameters'.")],
-    file: Annotated[list[Path] | None, typer.Option("-f", "--file", help="YAML file with parameter values; a later one wins.")] = None,
-    parameter: Annotated[list[str] | None, typer.Option("-p", "--parameter", help="name=value; wins over files.")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The executed copy; default build/runs/NAME.ipynb.")] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option("-f", "--file", help="YAML file with parameter values; a later one wins."),
+    ] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", "--parameter", help="name=value; wins over files.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="The executed copy; default build/runs/NAME.ipynb."),
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Also leave a readable page.")] = None,
 ) -> None:
-    """Execute a notebook with other parameters; a wrong name or value is refused before it starts."""
+    """Execute a notebook with other parameters; wrong names and values are refused at once."""
     from adlib import notebook as notebooks
 
     values = notebooks.read_values(file or [], parameter or [])
@@ -96,7 +138,9 @@ def run(
 
 
 @app.command()
-def params(notebook: Annotated[Path, typer.Argument(help="A notebook with a cell tagged 'parameters'.")]) -> None:
+def params(
+    notebook: Annotated[Path, typer.Argument(help="A notebook with a cell tagged 'parameters'.")],
+) -> None:
     """Print the parameters of a notebook: name, type, default, help."""
     from adlib import notebook as notebooks
 
@@ -106,7 +150,9 @@ def params(notebook: Annotated[Path, typer.Argument(help="A notebook with a cell
 @app.command()
 def report(
     results: Annotated[Path, typer.Option(help="Folder of records.")] = Path("results"),
-    out: Annotated[Path, typer.Option(help="Folder for the fragments of the book's pages.")] = Path("book/generated"),
+    out: Annotated[Path, typer.Option(help="Folder for the fragments of the book's pages.")] = Path(
+        "book/generated"
+    ),
 ) -> None:
     """Turn records into the generated parts of the book: verdicts, status, results at a glance."""
     from adlib import fragments
@@ -136,10 +182,11 @@ def main() -> None:
     except InputError as error:
         print(f"adlib: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except typer.Abort:
-        raise SystemExit(130) from None
-    except KeyboardInterrupt:
-        print("adlib: interrupted; everything already recorded is complete, the same command goes on", file=sys.stderr)
+    except (KeyboardInterrupt, typer.Abort):  # typer turns the first into the second
+        print(
+            "adlib: interrupted; everything already recorded is complete, the same command goes on",
+            file=sys.stderr,
+        )
         raise SystemExit(130) from None
     except Exception as error:
         import click

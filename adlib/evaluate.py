@@ -1,10 +1,12 @@
 """Fit on the normal images of a category, score its test images, measure, record.
 
-The one path to a number: the command line, the notebooks and the sweeps all call ``Experiment.run``.
+The one path to a number: the command line, the notebooks and the sweeps all call
+``Experiment.run``.
 """
 
 from __future__ import annotations
 
+import shlex
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,7 +23,7 @@ from adlib import datasets, metrics, parameters, records
 from adlib.backbones import Backbone
 from adlib.datasets import Category, DefectCropped, EmptyMask
 from adlib.errors import InputError
-from adlib.features import Features, extract
+from adlib.features import Features, extract, is_cached
 from adlib.padim import PaDiM, Scores
 from adlib.records import Record
 
@@ -66,17 +68,19 @@ class Experiment:
     backbone: Backbone
     cache: bool = True
     progress: bool = False
-    feature_seconds: float | None = field(default=None, init=False)
+    feature_seconds: float | None = field(default=None, init=False)  # None: read from the cache
 
     @cached_property
     def features(self) -> tuple[Features, Features]:
         """Features of the training and of the test images."""
+        splits = (self.category.train, self.category.test)
+        stored = self.cache and all(is_cached(self.backbone, images) for images in splits)
         start = time.perf_counter()
         pair = tuple(
             extract(self.backbone, images, cache=self.cache, progress=self.progress)
-            for images in (self.category.train, self.category.test)
+            for images in splits
         )
-        self.feature_seconds = time.perf_counter() - start
+        self.feature_seconds = None if stored else round(time.perf_counter() - start, 3)
         return pair
 
     @cached_property
@@ -133,7 +137,7 @@ class Experiment:
         InputError
             Unknown method or parameter, a value out of range, or data that do not fit.
         """
-        if method not in METHODS:
+        if not isinstance(method, str) or method not in METHODS:
             raise InputError(parameters.unknown("method", method, METHODS))
         checked = parameters.check(METHODS[method], values or {})
         identity = self.identity(method, checked)
@@ -152,9 +156,12 @@ class Experiment:
         effective = METHODS[method].effective(checked)
         named = [effective[name] for name in METHODS[method].LABEL if effective[name] is not None]
         backbone = self.backbone.name + ("" if self.backbone.precision == "float32" else "-bf16")
-        return "-".join([backbone, *map(str, named), f"seed{checked.get('seed', 0)}"])
+        # a method that ignores the seed has one record, whatever seed was asked for
+        return "-".join([backbone, *map(str, named), f"seed{effective.get('seed') or 0}"])
 
-    def _measure(self, method: str, checked: dict[str, Any], identity: dict) -> tuple[Record, Scores]:
+    def _measure(
+        self, method: str, checked: dict[str, Any], identity: dict
+    ) -> tuple[Record, Scores]:
         test = self.category.test
         cached_before = "features" in self.__dict__
         train_features, test_features = self.features
@@ -172,7 +179,7 @@ class Experiment:
             "metrics": measured,
             "scores": by_defect(scores.image, test.defects),
             "seconds": {
-                "features": None if cached_before else round(self.feature_seconds, 3),
+                "features": None if cached_before else self.feature_seconds,
                 "fit": round(fit_seconds, 3),
                 "score": round(score_seconds, 3),
                 "metrics": round(metric_seconds, 3),
@@ -205,24 +212,31 @@ class Experiment:
             found.append(f"the backbone ran in {self.backbone.precision}")
         if self.masks is None:
             found.append("no pixel metrics: the data set has no masks for its anomalous images")
+        elif not self.masks.any():
+            found.append("no pixel metrics: the masks hold no pixel after resize and crop")
         return found
 
     def _command(self, method: str, checked: dict[str, Any]) -> str:
-        category, defaults = self.category, parameters.check(METHODS[method], {})
-        root = "" if category.dataset == "embedded" else "--root DIR "
-        weights = "--weights FILE " if self.backbone.weights not in (None, "random") else ""
-        if self.backbone.weights == "random":
-            weights = "--weights random "
-        precision = "" if self.backbone.precision == "float32" else f"--precision {self.backbone.precision} "
-        settings = " ".join(
+        category, backbone, transform = self.category, self.backbone, self.category.test.transform
+        file = None if backbone.weights is None else "FILE"
+        options = {
+            "root": None if category.dataset == "embedded" else "DIR",
+            "category": shlex.quote(category.name),
+            "backbone": backbone.name,
+            "weights": "random" if backbone.weights == "random" else file,
+            "precision": backbone.precision if backbone.precision != "float32" else None,
+            "resize": transform.resize if transform.resize != 256 else None,
+            "crop": transform.crop if transform.crop != 224 else None,
+        }
+        words = ["adlib", "evaluate", method, "--dataset", category.dataset]
+        words += [f"--{name} {value}" for name, value in options.items() if value is not None]
+        defaults = parameters.check(METHODS[method], {})
+        words += [
             f"--set {name}={value}"
             for name, value in checked.items()
             if name != "seed" and value != defaults[name]
-        )
-        return (
-            f"adlib evaluate {method} --dataset {category.dataset} {root}--category {category.name} "
-            f"--backbone {self.backbone.name} {weights}{precision}{settings} --seed {checked.get('seed', 0)}"
-        ).replace("  ", " ")
+        ]
+        return " ".join([*words, f"--seed {checked.get('seed', 0)}"])
 
 
 def measure(labels: np.ndarray, scores: Scores, masks: np.ndarray | None) -> dict[str, float | int]:
@@ -233,7 +247,7 @@ def measure(labels: np.ndarray, scores: Scores, masks: np.ndarray | None) -> dic
     labels : ndarray of shape (N,), 0 or 1
     scores : Scores
     masks : ndarray of shape (N, H, W), bool, or None
-        None leaves the pixel metrics out.
+        None leaves the pixel metrics out; so do masks without a single pixel.
 
     Returns
     -------
@@ -247,14 +261,17 @@ def measure(labels: np.ndarray, scores: Scores, masks: np.ndarray | None) -> dic
         "image_f1": best.f1,
         "f1_misclassified": best.misclassified,
     }
-    if masks is not None and scores.map is not None:
+    if masks is not None and masks.any() and scores.map is not None:
         pixel = metrics.pixel_metrics(masks, scores.map)
         measured |= {"pixel_auroc": pixel.auroc, "aupro": pixel.aupro}
     return measured
 
 
 def by_defect(scores: np.ndarray, defects: list[str]) -> dict[str, list[float]]:
-    """Group image scores by kind of defect, in the order of the files; float32 survives the text."""
+    """Group image scores by kind of defect, in the order of the files.
+
+    As Python floats that print as short as the float32 they were: nothing is lost in the text.
+    """
     grouped: dict[str, list[float]] = {}
     for score, defect in zip(scores.astype(np.float32), defects, strict=True):
         grouped.setdefault(defect, []).append(float(str(score)))
@@ -281,11 +298,10 @@ def open_experiment(
     cache: bool = True,
     progress: bool = False,
 ) -> Experiment:
-    """Open a category of a data set and a backbone by name; see ``datasets.load`` and ``Backbone``."""
+    """Open a category and a backbone by name; see ``datasets.load`` and ``Backbone``."""
     opened = datasets.load(dataset, category, root, datasets.Transform(resize, crop))
-    return Experiment(
-        opened, Backbone(backbone, weights=weights, device=device, precision=precision), cache, progress
-    )
+    network = Backbone(backbone, weights=weights, device=device, precision=precision)
+    return Experiment(opened, network, cache, progress)
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:

@@ -1,8 +1,8 @@
 """Feature levels of a set of images: computed in batches, streamed or cached on disk.
 
-Three forms, one protocol: ``len(source)``, ``source.image_size`` and ``source.batches(size)``, which
-yields a list with one tensor of shape (B, h, w, C) a level. A method asks no more, so it runs the
-same on images, on a memory-mapped cache and on arrays in memory.
+Three forms, one protocol: ``len(source)``, ``source.image_size`` and ``source.batches(size)``,
+which yields a list with one tensor of shape (B, h, w, C) a level. A method asks no more, so it runs
+the same on images, on a memory-mapped cache and on arrays in memory.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -54,7 +55,7 @@ class Features:
     Raises
     ------
     InputError
-        The levels disagree in N, or there is none.
+        The levels disagree in N, there is none, or one has not four axes.
     """
 
     levels: list[np.ndarray]
@@ -64,6 +65,9 @@ class Features:
         if not self.levels or len({len(level) for level in self.levels}) != 1:
             counts = [len(level) for level in self.levels]
             raise InputError(f"feature levels must hold the same number of images, found {counts}")
+        shapes = [tuple(level.shape) for level in self.levels]
+        if any(len(shape) != 4 or 0 in shape[1:] for shape in shapes):
+            raise InputError(f"a feature level has the shape (N, h, w, C), found {shapes}")
 
     def __len__(self) -> int:
         return len(self.levels[0])
@@ -71,7 +75,8 @@ class Features:
     def batches(self, size: int = 16) -> Iterator[list[Tensor]]:
         """Yield consecutive batches of at most `size` images."""
         for start in range(0, len(self), size):
-            yield [torch.from_numpy(np.array(level[start : start + size])) for level in self.levels]
+            stop = start + size
+            yield [torch.from_numpy(np.array(x[start:stop], np.float32)) for x in self.levels]
 
 
 @dataclass
@@ -107,13 +112,17 @@ class ImageFeatures:
     def batches(self, size: int = 16) -> Iterator[list[Tensor]]:
         """Yield the levels of consecutive batches of at most `size` images."""
         hidden = None if self.progress else True  # None: hidden unless stderr is a terminal
-        with tqdm(total=len(self), unit="image", desc=self.backbone.name, disable=hidden, leave=False) as bar:
+        with tqdm(
+            total=len(self), unit="image", desc=self.backbone.name, disable=hidden, leave=False
+        ) as bar:
             for start in range(0, len(self), size):
                 stop = min(start + size, len(self))
                 batch = [self.images[i] for i in range(start, stop)]
                 sizes = {image.shape for image in batch} | {(*self.image_size, 3)}
                 if len(sizes) > 1:
-                    raise InputError(f"images must share one size, found {sorted(sizes)}; set resize and crop")
+                    raise InputError(
+                        f"images must share one size, found {sorted(sizes)}; set resize and crop"
+                    )
                 yield self.backbone(np.stack(batch))
                 bar.update(stop - start)
 
@@ -148,28 +157,36 @@ def extract(
     """
     source = ImageFeatures(backbone, images, progress)
     if not cache:
-        return Features(_collect(source, batch_size, None), source.image_size)
-    folder = cache_dir() / "features" / key(backbone, images)
-    if not folder.exists():
+        return Features(_in_memory(source, batch_size), source.image_size)
+    folder = _folder(backbone, images)
+    found = _open(folder, backbone, source)
+    if found is not None:
+        return found
+    part = None
+    try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".part-"))
-        try:
-            _collect(source, batch_size, part)
+        _to_files(source, batch_size, part)
+        found = _open(folder, backbone, source)  # another process may have been faster
+        if found is None:
+            shutil.rmtree(folder, ignore_errors=True)  # a damaged entry, if any
             os.rename(part, folder)
-        except FileExistsError:  # another process was faster: its entry is the same
-            shutil.rmtree(part)
-        except OSError as error:
-            shutil.rmtree(part, ignore_errors=True)
-            if folder.exists():
-                return _open(folder, backbone, source.image_size)
+    except OSError as error:
+        found = _open(folder, backbone, source)
+        if found is None:
             raise InputError(
-                f"features could not be cached in {folder.parent} ({error.strerror}); free some space, "
-                "set ADLIB_CACHE to another folder, or pass --no-cache"
+                f"features could not be cached in {folder.parent} ({error.strerror or error}); "
+                "free some space, set ADLIB_CACHE to another folder, or pass --no-cache"
             ) from error
-        except BaseException:
+    finally:
+        if part is not None:
             shutil.rmtree(part, ignore_errors=True)
-            raise
-    return _open(folder, backbone, source.image_size)
+    return found or _open(folder, backbone, source)
+
+
+def is_cached(backbone: Backbone, images: Images) -> bool:
+    """Tell whether `extract` would read these features instead of computing them."""
+    return _folder(backbone, images).exists()
 
 
 def key(backbone: Backbone, images: Images) -> str:
@@ -183,27 +200,50 @@ def key(backbone: Backbone, images: Images) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _open(folder: Path, backbone: Backbone, image_size: tuple[int, int]) -> Features:
-    levels = [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in backbone.levels]
-    return Features(levels, image_size)
+def _folder(backbone: Backbone, images: Images) -> Path:
+    return cache_dir() / "features" / key(backbone, images)
 
 
-def _collect(source: ImageFeatures, batch_size: int, folder: Path | None) -> list[np.ndarray]:
+def _open(folder: Path, backbone: Backbone, source: ImageFeatures) -> Features | None:
+    """Open an entry; None where there is none, or where it is damaged."""
+    try:
+        levels = [
+            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            for name in backbone.levels
+        ]
+        found = Features(levels, source.image_size)
+    except (OSError, ValueError):
+        return None
+    return found if len(found) == len(source) else None
+
+
+def _in_memory(source: ImageFeatures, batch_size: int) -> list[np.ndarray]:
     arrays: list[np.ndarray] = []
     start = 0
     for batch in source.batches(batch_size):
-        if not arrays:
-            arrays = [
-                _allocate((len(source), *level.shape[1:]), folder and folder / f"{name}.npy")
-                for name, level in zip(source.backbone.levels, batch, strict=True)
-            ]
+        arrays = arrays or [np.empty((len(source), *x.shape[1:]), np.float32) for x in batch]
         for array, level in zip(arrays, batch, strict=True):
             array[start : start + len(level)] = level.cpu().numpy()
         start += len(batch[0])
     return arrays
 
 
-def _allocate(shape: tuple[int, ...], path: Path | None) -> np.ndarray:
-    if path is None:
-        return np.empty(shape, np.float32)
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+def _to_files(source: ImageFeatures, batch_size: int, folder: Path) -> None:
+    """Write one .npy file a level, batch after batch.
+
+    Not through a memory map: where the disk is full, a write to a map kills the process, a write to
+    a file raises.
+    """
+    with ExitStack() as stack:
+        paths = [folder / f"{name}.npy" for name in source.backbone.levels]
+        files = [stack.enter_context(path.open("wb")) for path in paths]
+        for number, batch in enumerate(source.batches(batch_size)):
+            for file, level in zip(files, batch, strict=True):
+                if number == 0:
+                    shape = (len(source), *level.shape[1:])
+                    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(file, header)
+                file.write(level.cpu().numpy().astype("<f4", copy=False).data)
+        for file in files:
+            file.flush()
+            os.fsync(file.fileno())

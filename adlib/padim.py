@@ -1,9 +1,9 @@
 r"""PaDiM, and PaDiM under a Johnson-Lindenstrauss projection.
 
-PaDiM (Defard et al. 2020) fits a Gaussian to the patch embeddings of every position over the normal
-training images and scores a patch by its Mahalanobis distance. To bound the cost it keeps m randomly
-chosen channels; the JL report (COS 521, 2021) multiplies by a random matrix Pi instead. Here the two
-differ by one object, the reduction.
+PaDiM (Defard et al. 2020) fits a Gaussian to the patch embeddings of every position over the
+normal training images and scores a patch by its Mahalanobis distance. To bound the cost it keeps m
+randomly chosen channels; the JL report (COS 521, 2021) multiplies by a random matrix Pi instead.
+Here the two differ by one object, the reduction.
 
 ======================  =================  ===========================================
 symbol                  variable           shape
@@ -12,18 +12,15 @@ x_ij, Pi x_ij           ``z``              (positions, N, m)
 mu'_ij (Eq. 8)          ``mean``           (positions, m)
 Sigma'_ij (Eq. 9)       not kept           (positions, m, m)
 L^-1, Sigma' = L L^T    ``factor``         (positions, m, m), where m <= N (primal)
-K (below)               ``factor``         (positions, N, m), where m > N (dual)
+K = L_A^-1 X            ``factor``         (positions, N, m), where m > N (dual)
 M(x'_ij) (Eq. 10)       ``distance``       (images, h, w)
 ======================  =================  ===========================================
 
-With X the centred N x m matrix of one position, Sigma' = X^T X / (N-1) + eps I. Primal form:
-M^2 = |L^-1 delta|^2. Dual form, by the Woodbury identity with A = X X^T + eps (N-1) I = L_A L_A^T and
-K = L_A^-1 X: M^2 = (|delta|^2 - |K delta|^2) / eps. Both are exact; the smaller one is kept. Factors
-are computed in float64 and stored in float32.
+The two forms, both exact, are those of ``adlib.mahalanobis``; the smaller one is kept.
 
-A map over channels commutes with nearest-neighbour upsampling, so each level is projected at its own
-resolution, Pi = [Pi_1 Pi_2 Pi_3], and the results are added on the grid of the first level: up to 16
-times fewer operations for the third level, and the same numbers.
+A map over channels commutes with nearest-neighbour upsampling, so each level is projected at its
+own resolution, Pi = [Pi_1 Pi_2 Pi_3], and the results are added on the grid of the first level: up
+to 16 times fewer operations for the third level, and the same numbers.
 
 Differences from the widely used ports: the covariance gets eps I once (one library adds a second
 1e-5 I), distances are neither clamped nor normalised over the test set, and image scores are not
@@ -33,7 +30,9 @@ rescaled.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -41,13 +40,17 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from adlib import parameters, projection
+from adlib import model_file, parameters, projection
 from adlib.anomaly_map import upsample_and_smooth
 from adlib.errors import InputError
 from adlib.features import ImageFeatures, Source
+from adlib.levels import Moments, NotFinite, pooled_covariance, reduce_levels
+from adlib.mahalanobis import fit_positions, position_blocks, squared_distances
 from adlib.projection import Reduction
 
 SCORE_BATCH = 32  # images a block of scoring; the factor is read once a block
+_SAVED = ("image_size", "grid", "level_shapes", "eps_", "n_train")  # beside tensors and parameters
+ROUNDING = 1e-12  # of a variance, relative to the mean square
 
 
 class Scores(NamedTuple):
@@ -79,7 +82,8 @@ class PaDiM:
         Regulariser of Eq. 9, > 0.
     eps_scale : {'nominal', 'matched'}
         ``nominal`` adds eps as printed. ``matched`` multiplies it by the mean variance of a reduced
-        coordinate over that of a raw one, so that it weighs the same after every reduction.
+        coordinate over that of a raw one, so that it weighs the same after every reduction; where
+        nothing varies there is nothing to match, and eps is added as printed.
     sigma : float
         Gaussian smoothing of the anomaly map, pixels.
     image_score : {'smoothed', 'raw'}
@@ -95,6 +99,7 @@ class PaDiM:
         The regulariser that was added.
     mean : Tensor of shape (positions, m)
     factor : Tensor of shape (positions, min(m, N), m)
+        float32; float64 in the dual form with a tiny eps (``adlib.mahalanobis``).
     grid : (h, w)
         Size of the first level.
 
@@ -114,11 +119,20 @@ class PaDiM:
             projection.Name, Field(description="map from D channels to m dimensions")
         ] = "coordinate",
         dim: Annotated[int, Field(ge=1, description="m, dimensions after the reduction")] = 100,
-        eps: Annotated[float, Field(gt=0, description="regulariser added to the covariance, Eq. 9")] = 0.01,
+        eps: Annotated[
+            float,
+            Field(
+                gt=0, allow_inf_nan=False, description="regulariser added to the covariance, Eq. 9"
+            ),
+        ] = 0.01,
         eps_scale: Annotated[
-            Literal["nominal", "matched"], Field(description="eps as printed, or scaled like the projected variance")
+            Literal["nominal", "matched"],
+            Field(description="eps as printed, or scaled like the projected variance"),
         ] = "nominal",
-        sigma: Annotated[float, Field(ge=0, description="smoothing of the anomaly map, pixels")] = 4.0,
+        sigma: Annotated[
+            float,
+            Field(ge=0, allow_inf_nan=False, description="smoothing of the anomaly map, pixels"),
+        ] = 4.0,
         image_score: Annotated[
             Literal["smoothed", "raw"], Field(description="image score: maximum of which map")
         ] = "smoothed",
@@ -127,8 +141,13 @@ class PaDiM:
         checked = parameters.check(
             PaDiM,
             dict(
-                reduction=reduction, dim=dim, eps=eps, eps_scale=eps_scale, sigma=sigma,
-                image_score=image_score, seed=seed,
+                reduction=reduction,
+                dim=dim,
+                eps=eps,
+                eps_scale=eps_scale,
+                sigma=sigma,
+                image_score=image_score,
+                seed=seed,
             ),
         )
         self.backbone = backbone
@@ -183,10 +202,14 @@ class PaDiM:
         Raises
         ------
         InputError
-            Fewer than two images, a dimension larger than the features, or NaN among them.
+            Fewer than two images, a dimension larger than the features, NaN among them, or an eps
+            too small to invert the covariance.
         """
+        vars(self).pop("factor", None)  # a fit that fails leaves no half-fitted model
         if len(features) < 2:
-            raise InputError(f"PaDiM needs at least 2 normal images to fit a covariance, found {len(features)}")
+            raise InputError(
+                f"PaDiM needs at least 2 normal images to fit a covariance, found {len(features)}"
+            )
         first = next(iter(features.batches(1)))
         self.image_size = tuple(features.image_size)
         self.grid = tuple(first[0].shape[1:3])
@@ -198,7 +221,63 @@ class PaDiM:
         self.eps_ = self.eps * self._eps_factor(z, raw_variance)
         self.mean, self.factor = fit_positions(z, self.eps_)
         self.primal = self.factor.shape[1] == self.factor.shape[2]
+        self.n_train = len(features)
         return self
+
+    def save(self, path: Path | str) -> None:
+        """Write the fitted model to one safetensors file.
+
+        The backbone is named in the file by its weights' checksum, and not contained.
+
+        Raises
+        ------
+        InputError
+            The model is not fitted, or the file cannot be written.
+        """
+        self._check_fitted()
+        tensors = {"mean": self.mean, "factor": self.factor}
+        for name in ("indices", "matrix"):
+            array = getattr(self.reduction_, name)
+            if array is not None:
+                tensors[name] = torch.from_numpy(array)
+        description = {
+            "method": "padim",
+            "parameters": {name: getattr(self, name) for name in parameters.of(PaDiM)},
+            "backbone": self.backbone and self.backbone.describe(),
+            "form": "primal" if self.primal else "dual",
+        }
+        description |= {name: getattr(self, name) for name in _SAVED}
+        model_file.write(path, tensors, description)
+
+    @classmethod
+    def load(cls, path: Path | str, backbone: Any = None) -> PaDiM:
+        """Read a fitted model; it scores as the one that was saved, bit for bit.
+
+        Parameters
+        ----------
+        path : Path
+            A file that ``save`` wrote.
+        backbone : Backbone, optional
+            The one the model was fitted with; without it, features can be scored, images cannot.
+
+        Raises
+        ------
+        InputError
+            The file is missing, damaged or foreign, or the backbone is another one.
+        """
+        tensors, description = model_file.read(path)
+        _check_file(path, tensors, description, backbone)
+        model = cls(backbone=backbone, **description["parameters"])
+        for name in _SAVED:
+            value = description[name]
+            setattr(model, name, tuple(value) if name in ("image_size", "grid") else value)
+        model.level_shapes = [tuple(shape) for shape in model.level_shapes]
+        arrays = {name: tensors[name].numpy() for name in ("indices", "matrix") if name in tensors}
+        model.reduction_ = Reduction(**arrays)
+        model.primal = description["form"] == "primal"
+        device = getattr(backbone, "torch_device", "cpu")
+        model.mean, model.factor = tensors["mean"].to(device), tensors["factor"].to(device)
+        return model
 
     def score_features(self, features: Source) -> Scores:
         """Score the feature levels of images.
@@ -211,42 +290,39 @@ class PaDiM:
         Raises
         ------
         InputError
-            The features are of another shape than those of the training images.
+            The features are of another shape than those of the training images, or not finite.
         """
-        if not hasattr(self, "factor"):
-            raise InputError("PaDiM is not fitted: call fit or load a fitted model before score")
+        self._check_fitted()
         image_scores, maps = [], []
         for batch in features.batches(SCORE_BATCH):
             self._check(batch, features.image_size)
-            distance = self.distances(batch)
+            distance = self.distances([level.to(self.mean.device) for level in batch])
             smooth = upsample_and_smooth(distance, self.image_size, self.sigma)
             source = smooth if self.image_score == "smoothed" else distance
             image_scores.append(source.amax(dim=(1, 2)).cpu().numpy())
             maps.append(smooth.cpu().numpy())
+            if not np.isfinite(image_scores[-1]).all():
+                raise NotFinite
         return Scores(np.concatenate(image_scores), np.concatenate(maps))
 
     def distances(self, levels: list[Tensor]) -> Tensor:
         """Mahalanobis distances (Eq. 10) of a batch, shape (B, h, w), before interpolation."""
         z = reduce_levels(levels, self.reduction_, self.grid).flatten(1, 2)
-        squared = torch.empty(z.shape[:2], dtype=z.dtype, device=z.device)
-        for block in _blocks(z.shape[1]):
-            delta = z[:, block].transpose(0, 1) - self.mean[block, None]
-            inner = torch.bmm(delta, self.factor[block].transpose(1, 2)).square_().sum(-1)
-            if not self.primal:
-                inner = (delta.square_().sum(-1) - inner).clamp_(min=0) / self.eps_
-            squared[:, block] = inner.T
+        squared = squared_distances(z, self.mean, self.factor, self.eps_)
         return squared.sqrt_().unflatten(1, self.grid)
 
     def _features(self, images: Sequence[np.ndarray]) -> ImageFeatures:
         if self.backbone is None:
-            raise InputError("PaDiM needs a backbone to read images: PaDiM(backbone=Backbone('resnet18'))")
+            raise InputError(
+                "PaDiM needs a backbone to read images: PaDiM(backbone=Backbone('resnet18'))"
+            )
         return ImageFeatures(self.backbone, images)
 
     def _reduce_all(self, features: Source, channels: int) -> tuple[Tensor, float]:
         """Reduce every image; also the mean variance of a raw coordinate, pooled over positions."""
         h, w = self.grid
         z: Tensor | None = None
-        moments = [_Moments() for _ in self.level_shapes]
+        moments = [Moments() for _ in self.level_shapes]
         start = 0
         for batch in features.batches():
             reduced = reduce_levels(batch, self.reduction_, self.grid).flatten(1, 2)
@@ -257,20 +333,30 @@ class PaDiM:
             if self.eps_scale == "matched":
                 for level, moment in zip(batch, moments, strict=True):
                     moment.add(level)
-        if not torch.isfinite(z.sum()):
-            raise InputError("features must be finite, found NaN or infinity; check the images and the weights")
+        if not all(torch.isfinite(extreme) for extreme in z.aminmax()):
+            raise NotFinite
         if self.eps_scale == "nominal":
             return z, 1.0
         # a coarse position stands for several fine ones: weigh its variance by how many
         total = sum(m.variance().sum().item() * h * w / (m.positions) for m in moments)
+        if not math.isfinite(total):
+            raise NotFinite
         return z, total / (h * w * channels)
 
     def _eps_factor(self, z: Tensor, raw_variance: float) -> float:
         """eps_scale: [tr(Pi Sigma Pi^T) / m] / [tr(Sigma) / D], pooled over positions."""
         if self.eps_scale == "nominal":
             return 1.0
-        reduced = torch.stack([z[:, block].double().var(dim=0).sum() for block in _blocks(z.shape[1])])
-        return reduced.sum().item() / (z.shape[1] * z.shape[2]) / raw_variance
+        blocks = [z[:, block].double().var(dim=0).sum() for block in position_blocks(z.shape[1])]
+        variance = torch.stack(blocks).sum().item() / (z.shape[1] * z.shape[2])
+        mean_square = torch.stack([image.double().square().mean() for image in z]).mean().item()
+        # constant features: both variances are rounding, and their ratio means nothing
+        varies = variance > ROUNDING * mean_square and raw_variance > 0
+        return variance / raw_variance if varies else 1.0
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "factor"):
+            raise InputError("PaDiM is not fitted: call fit or load a fitted model first")
 
     def _check(self, batch: list[Tensor], image_size: tuple[int, int]) -> None:
         shapes = [tuple(level.shape[1:]) for level in batch]
@@ -282,137 +368,19 @@ class PaDiM:
             )
 
 
-def reduce_levels(levels: list[Tensor], reduction: Reduction, grid: tuple[int, int]) -> Tensor:
-    """Concatenate levels over channels on the grid of the first and apply Pi, level by level (Eq. 7).
-
-    Parameters
-    ----------
-    levels : list of Tensor of shape (B, h, w, C)
-    reduction : Reduction
-        With D = the sum of all C.
-    grid : (h, w)
-        Deeper levels are brought to it by nearest neighbour.
-
-    Returns
-    -------
-    Tensor of shape (B, h, w, m)
-    """
-    first = levels[0]
-    out = first.new_zeros((len(first), *grid, reduction.dim))
-    start = 0
-    for level in levels:
-        stop = start + level.shape[-1]
-        if reduction.matrix is None:
-            # indices are sorted, so the channels of one level fill a run of columns
-            first_column, last_column = np.searchsorted(reduction.indices, [start, stop])
-            chosen = torch.from_numpy(reduction.indices[first_column:last_column] - start)
-            _add_nearest(out[..., first_column:last_column], level[..., chosen.to(level.device)])
-        else:
-            matrix = torch.from_numpy(reduction.matrix[:, start:stop]).to(level)
-            _add_nearest(out, level @ matrix.T)
-        start = stop
-    return out
-
-
-def nearest(level: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Nearest-neighbour upsampling of (B, h, w, C) to a grid, as ``torch.nn.functional.interpolate``."""
-    if tuple(level.shape[1:3]) == tuple(grid):
-        return level
-    rows, columns = (
-        torch.arange(fine, device=level.device) * coarse // fine
-        for fine, coarse in zip(grid, level.shape[1:3], strict=True)
-    )
-    return level[:, rows][:, :, columns]
-
-
-def _add_nearest(out: Tensor, level: Tensor) -> None:
-    b, h, w, m = level.shape
-    rows, columns = out.shape[1] // h, out.shape[2] // w
-    if (h * rows, w * columns) != tuple(out.shape[1:3]):
-        out += nearest(level, tuple(out.shape[1:3]))
+def _check_file(path: Path | str, tensors: dict, description: Any, backbone: Any) -> None:
+    """See that a file holds a PaDiM, and that it was fitted with this backbone."""
+    fields = {"method", "parameters", "backbone", "form", *_SAVED}
+    complete = isinstance(description, dict) and fields <= description.keys()
+    if not complete or description["method"] != "padim" or not {"mean", "factor"} <= tensors.keys():
+        raise InputError(f"{path} holds no PaDiM; load it with the method that saved it")
+    saved = description["backbone"]
+    if backbone is None or saved is None:
         return
-    # whole factors: broadcast instead of building the upsampled array
-    out.unflatten(2, (w, columns)).unflatten(1, (h, rows)).add_(level.reshape(b, h, 1, w, 1, m))
-
-
-def fit_positions(z: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """Mean and whitening factor of every position.
-
-    Parameters
-    ----------
-    z : Tensor of shape (N, positions, m), float32
-    eps : float
-        > 0.
-
-    Returns
-    -------
-    mean : Tensor of shape (positions, m), float32
-    factor : Tensor of shape (positions, m, m) or (positions, N, m), float32
-        L^-1 where m <= N, else K; see the module's docstring.
-    """
-    n, positions, m = z.shape
-    primal = m <= n
-    mean = z.new_empty((positions, m))
-    factor = z.new_empty((positions, m if primal else n, m))
-    identity = torch.eye(min(m, n), dtype=torch.float64, device=z.device)
-    for block in _blocks(positions):
-        x = z[:, block].transpose(0, 1).double()  # (block, N, m)
-        mean[block] = center = x.mean(dim=1)
-        x -= center[:, None]
-        if primal:
-            covariance = torch.bmm(x.transpose(1, 2), x) / (n - 1) + eps * identity
-            lower = torch.linalg.cholesky(covariance)
-            factor[block] = torch.linalg.solve_triangular(lower, identity.expand_as(lower), upper=False)
-        else:
-            gram = torch.bmm(x, x.transpose(1, 2)) + eps * (n - 1) * identity
-            factor[block] = torch.linalg.solve_triangular(torch.linalg.cholesky(gram), x, upper=False)
-    return mean, factor
-
-
-def pooled_covariance(features: Source, grid: tuple[int, int]) -> np.ndarray:
-    """Covariance of the concatenated levels around each position's mean, averaged over positions.
-
-    Returns
-    -------
-    ndarray of shape (D, D), float64
-    """
-    total: Tensor | None = None
-    sums: Tensor | None = None
-    for batch in features.batches():
-        x = torch.cat([nearest(level, grid) for level in batch], dim=-1)
-        if total is None:
-            total = torch.zeros((x.shape[-1], x.shape[-1]), dtype=torch.float64)
-            sums = torch.zeros(x.shape[1:], dtype=torch.float64)
-        for image in x:
-            flat = image.flatten(0, 1)
-            total += (flat.T @ flat).double()
-        sums += x.sum(dim=0)
-    n, means = len(features), sums.flatten(0, 1) / len(features)
-    return ((total - n * means.T @ means) / ((n - 1) * len(means))).numpy()
-
-
-class _Moments:
-    """Sums of one level, for the variance of each of its channels at each position."""
-
-    def __init__(self) -> None:
-        self.n = 0
-        self.sum: Any = 0.0
-        self.squares: Any = 0.0
-
-    def add(self, level: Tensor) -> None:
-        x = level.double()
-        self.n += len(x)
-        self.sum = self.sum + x.sum(dim=0)
-        self.squares = self.squares + x.square().sum(dim=0)
-
-    @property
-    def positions(self) -> int:
-        return self.sum.shape[0] * self.sum.shape[1]
-
-    def variance(self) -> Tensor:
-        return (self.squares - self.sum.square() / self.n) / (self.n - 1)
-
-
-def _blocks(positions: int, size: int = 56) -> list[slice]:
-    """Position blocks small enough that a block's matrices stay in the processor's cache."""
-    return [slice(start, min(start + size, positions)) for start in range(0, positions, size)]
+    given = backbone.describe()
+    for name in saved:
+        if given.get(name) != saved[name]:
+            raise InputError(
+                f"{path} was fitted with a backbone whose {name} is {saved[name]}, found "
+                f"{given.get(name)}; open the backbone that was used in training"
+            )

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
@@ -62,7 +62,9 @@ def of(method: type) -> dict[str, Parameter]:
     hints = typing.get_type_hints(method.__init__, include_extras=True)
     found = {}
     for name, argument in inspect.signature(method.__init__).parameters.items():
-        constraints = [m for m in getattr(hints.get(name), "__metadata__", ()) if isinstance(m, FieldInfo)]
+        constraints = [
+            m for m in getattr(hints.get(name), "__metadata__", ()) if isinstance(m, FieldInfo)
+        ]
         if argument.kind is argument.KEYWORD_ONLY and constraints:
             text = constraints[0].description or ""
             found[name] = Parameter(name, hints[name], argument.default, text)
@@ -73,7 +75,7 @@ def check(method: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the full set of parameters of a method: its defaults overridden by `values`.
 
     Types are strict: a string is never read as a number, nor True as 1; an integer is accepted
-    where a float is asked for.
+    where a float is asked for. NumPy's scalars count as Python's.
 
     Raises
     ------
@@ -86,10 +88,12 @@ def check(method: type, values: Mapping[str, Any]) -> dict[str, Any]:
         if name not in known:
             raise InputError(unknown("parameter", name, known, of=method.__name__))
         try:
-            complete[name] = TypeAdapter(known[name].annotation).validate_python(value, strict=True)
+            plain = value.item() if isinstance(value, np.generic) else value
+            complete[name] = TypeAdapter(known[name].annotation).validate_python(plain, strict=True)
         except ValidationError as error:
             raise InputError(
-                f"{method.__name__}: {name} must be {known[name].allowed}, found {value!r}; change it"
+                f"{method.__name__}: {name} must be {known[name].allowed}, found {value!r}; "
+                "change it"
             ) from error
     return complete
 
@@ -99,13 +103,16 @@ def unknown(kind: str, name: object, known: Iterable[str], of: str | None = None
     choices = sorted(known)
     near = difflib.get_close_matches(str(name), choices, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    return f"{of + ' has no' if of else 'no'} {kind} {name!r}; there is {', '.join(choices) or 'none'}{hint}"
+    whose = f"{of} has no" if of else "no"
+    return f"{whose} {kind} {name!r}; there is {', '.join(choices) or 'none'}{hint}"
 
 
 def read_assignments(texts: Iterable[str]) -> dict[str, list[Any]]:
     """Read ``name=value`` texts as the command line gives them; commas separate several values.
 
-    Values are YAML scalars: ``dim=25,50`` gives ``{'dim': [25, 50]}``.
+    A value is an integer, else a number, else ``true``, ``false`` or ``null``, else a text:
+    ``dim=25,50`` gives ``{'dim': [25, 50]}``. Plain Python rules, not YAML's, which read ``1e-4``
+    as a text, ``010`` as 8 and ``1:40`` as 100.
 
     Raises
     ------
@@ -116,18 +123,31 @@ def read_assignments(texts: Iterable[str]) -> dict[str, list[Any]]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.strip() or not value.strip():
-            raise InputError(f"a setting is written name=value, found {text!r}; for example dim=100")
+            raise InputError(
+                f"a setting is written name=value, found {text!r}; for example dim=100"
+            )
         if name.strip() in grid:
-            raise InputError(f"{name.strip()} is set twice; write its values as one list: {name.strip()}=A,B")
-        grid[name.strip()] = [_scalar(part) for part in value.split(",")]
+            raise InputError(
+                f"{name.strip()} is set twice; write its values as one list: {name.strip()}=A,B"
+            )
+        parts = [part.strip() for part in value.split(",")]
+        if not all(parts):
+            raise InputError(f"values are separated by single commas, found {text!r}; correct it")
+        grid[name.strip()] = [read_scalar(part) for part in parts]
     return grid
 
 
-def _scalar(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text.strip()
+def read_scalar(text: str) -> Any:
+    """Read one value: an integer, a number, ``true``, ``false``, ``null``, or else the text."""
+    words = {"true": True, "false": False, "null": None}
+    if text in words:
+        return words[text]
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _allowed(schema: dict[str, Any]) -> str:
@@ -137,8 +157,13 @@ def _allowed(schema: dict[str, Any]) -> str:
         return repr(schema["const"])
     if "anyOf" in schema:
         return " or ".join(_allowed(part) for part in schema["anyOf"])
-    names = {"integer": "an integer", "number": "a number", "string": "a text", "boolean": "true or false",
-             "null": "null"}
+    names = {
+        "integer": "an integer",
+        "number": "a number",
+        "string": "a text",
+        "boolean": "true or false",
+        "null": "null",
+    }
     words = names.get(schema.get("type", ""), schema.get("type", "a value"))
     bounds = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     limits = [f"{sign} {schema[key]:g}" for key, sign in bounds.items() if key in schema]

@@ -1,19 +1,20 @@
 r"""Linear reductions of patch embeddings, from D channels to m dimensions.
 
-====================  ==========================================  =====================================
+====================  ==========================================  ================================
 name                  Pi (m x D)                                  source
-====================  ==========================================  =====================================
+====================  ==========================================  ================================
 ``coordinate``        m rows of the identity, without repetition  PaDiM
 ``gaussian``          G / sqrt(m), G_ij ~ N(0, 1)                 JL report, Eq. 6
 ``haar``              m orthonormal rows, uniformly distributed   JL report, Section 3
 ``sparse``            +-c with density 1/sqrt(D), else 0          Achlioptas 2003; Li et al. 2006
 ``pca``               leading directions of the pooled covariance classical
 ``none``              identity                                    the ceiling
-====================  ==========================================  =====================================
+====================  ==========================================  ================================
 
 ``gaussian`` and ``sparse`` keep the squared norm in expectation, E|Pi x|^2 = |x|^2, so one reduced
-coordinate carries D/m times the variance of a raw one; ``coordinate`` and ``haar`` keep the variance
-per coordinate. That matters wherever a fixed regulariser eps I is added after the projection.
+coordinate carries D/m times the variance of a raw one; ``coordinate`` and ``haar`` keep the
+variance per coordinate. That matters wherever a fixed regulariser eps I is added after the
+projection.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class Reduction:
         return np.eye(channels)[self.indices]
 
 
-def draw(name: str, dim: int, channels: int, seed: int, covariance: np.ndarray | None = None) -> Reduction:
+def draw(
+    name: str, dim: int, channels: int, seed: int, covariance: np.ndarray | None = None
+) -> Reduction:
     """Draw a reduction.
 
     Parameters
@@ -86,13 +89,15 @@ def draw(name: str, dim: int, channels: int, seed: int, covariance: np.ndarray |
         Unknown name, or a dimension outside [1, channels].
     """
     if name not in NAMES:
-        raise InputError(f"reduction must be one of {', '.join(NAMES)}, found {name!r}; choose one of them")
+        raise InputError(
+            f"reduction must be one of {', '.join(NAMES)}, found {name!r}; choose one of them"
+        )
     if name == "none":
         return Reduction(indices=np.arange(channels))
     if not 1 <= dim <= channels:
         raise InputError(
-            f"dim must lie in [1, {channels}], the number of channels of these features, found {dim}; "
-            "lower it or use deeper or more levels"
+            f"dim must lie in [1, {channels}], the number of channels of these features, "
+            f"found {dim}; lower it or use deeper or more levels"
         )
     rng = np.random.default_rng(seed)
     if name == "coordinate":
@@ -118,7 +123,9 @@ def _haar(dim: int, channels: int, rng: np.random.Generator) -> np.ndarray:
 
 def _sparse(dim: int, channels: int, rng: np.random.Generator) -> np.ndarray:
     density = 1 / math.sqrt(channels)
-    signs = rng.choice([-1.0, 0.0, 1.0], size=(dim, channels), p=[density / 2, 1 - density, density / 2])
+    signs = rng.choice(
+        [-1.0, 0.0, 1.0], size=(dim, channels), p=[density / 2, 1 - density, density / 2]
+    )
     return signs / math.sqrt(density * dim)
 
 

@@ -1,8 +1,8 @@
 """Records: one JSON file a run, which says what was run, on what, and what came out.
 
-``results/<dataset>/<category>/<method>/<readable>-<key>.json``. The key is a hash of everything that
-decides the numbers, so a record that exists need not be made again. A record is written beside its
-place and renamed: it is complete or absent. Aggregates are never stored.
+``results/<dataset>/<category>/<method>/<readable>-<key>.json``. The key is a hash of everything
+that decides the numbers, so a record that exists need not be made again. A record is written beside
+its place and renamed: it is complete or absent. Aggregates are never stored.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import platform
 import subprocess
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -24,6 +25,7 @@ from typing import Any
 import jsonschema
 import pandas as pd
 
+from adlib import __version__
 from adlib.errors import InputError
 
 SCHEMA = 1
@@ -68,8 +70,9 @@ def write(record: Record, target: Path) -> None:
         os.replace(part, target)
     except OSError as error:
         raise InputError(
-            f"the record could not be written to {target.parent} ({error.strerror or error}); free space or "
-            "choose another folder with --results; all records written before are complete"
+            f"the record could not be written to {target.parent} ({error.strerror or error}); free "
+            "some space or choose another folder with --results; all records written before are "
+            "complete"
         ) from error
     finally:
         if part and os.path.exists(part):
@@ -85,15 +88,17 @@ def read(source: Path) -> Record:
         The file is not JSON, breaks the schema, or its key is not the hash of its identity.
     """
     try:
-        record = json.loads(source.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"a record must be a JSON file, {source} is not ({error}); delete it and run again") from error
+        record = json.loads(source.read_text(encoding="utf-8"), parse_constant=_refuse)
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"a record must be a JSON file, {source} is not ({error}); delete it and run again"
+        ) from error
     validate(record, source)
     return record
 
 
 def read_all(results: Path | str = "results") -> list[Record]:
-    """Read every record below a folder, in the order of their paths; none where there is no folder."""
+    """Read every record below a folder, in the order of their paths; none without a folder."""
     return [read(source) for source in _sources(Path(results))]
 
 
@@ -108,11 +113,14 @@ def validate(record: Record, source: Path) -> None:
     error = jsonschema.exceptions.best_match(_validator().iter_errors(record))
     if error is not None:
         place = ".".join(str(part) for part in error.absolute_path) or "the record"
-        raise InputError(f"{source} is not a valid record: {place}: {error.message}; delete it and run again")
+        rule = textwrap.shorten(error.message, 200)
+        raise InputError(
+            f"{source} is not a valid record: {place}: {rule}; delete it and run again"
+        )
     if record["key"] != key(record["identity"]):
         raise InputError(
-            f"{source} was edited by hand: its key {record['key']} is not the hash of its identity; "
-            "delete it and run again"
+            f"{source} was edited by hand: its key {record['key']} is not the hash of its "
+            "identity; delete it and run again"
         )
 
 
@@ -123,8 +131,8 @@ def table(results: Path | str = "results") -> pd.DataFrame:
     -------
     DataFrame
         Columns: ``method``, ``dataset``, ``category``, ``backbone``, ``precision``, ``weights``,
-        every parameter and every metric by name, ``n_train``, ``n_test``, ``channels`` (D), ``seconds_*``,
-        ``peak_memory_mb``, ``date``, ``key``. Empty where there are no records.
+        every parameter and every metric by name, ``n_train``, ``n_test``, ``channels`` (D),
+        ``seconds_*``, ``peak_memory_mb``, ``date``, ``key``. Empty where there are no records.
     """
     return pd.DataFrame([_row(record) for record in read_all(results)])
 
@@ -134,14 +142,13 @@ def environment(device: str) -> dict[str, Any]:
     packages = ("torch", "torchvision", "numpy", "scipy", "pillow")
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "adlib": importlib.metadata.version("adlib"),
-        "commit": _git("rev-parse", "HEAD"),
-        "changed": (_git("status", "--porcelain", "--", "adlib") or "").split()[1::2],
+        "adlib": __version__,
+        **_code(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "device": device,
-        "threads": int(os.environ.get("OMP_NUM_THREADS", 0)) or os.cpu_count(),
+        "threads": _threads(),
     } | {name: importlib.metadata.version(name) for name in packages}
 
 
@@ -155,6 +162,10 @@ def peak_memory_mb() -> float:
         return psutil.Process().memory_info().peak_wset / 1e6
     scale = 1 if platform.system() == "Darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number in JSON")
 
 
 def _row(record: Record) -> dict[str, Any]:
@@ -211,10 +222,29 @@ def _compact_lists(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+@functools.cache
+def _code() -> dict[str, Any]:
+    """Return commit and uncommitted changes of the code that runs, as they are at the first call.
+
+    Later calls answer the same: the code of this process was loaded by then.
+    """
+    if not _git("ls-files", "adlib/records.py"):  # installed, perhaps inside another repository
+        return {"commit": None, "changed": []}
+    status = _git("status", "--porcelain", "--", "adlib") or ""
+    return {"commit": _git("rev-parse", "HEAD"), "changed": status.split()[1::2]}
+
+
+def _threads() -> int:
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(first) if first.isdecimal() and int(first) else os.cpu_count() or 1
+
+
 def _git(*arguments: str) -> str | None:
     folder = Path(__file__).resolve().parent.parent
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20)
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

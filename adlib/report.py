@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import yaml
 from scipy import stats
 
 from adlib import records
@@ -29,14 +28,22 @@ def reported(results: Path | str = "results") -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The columns of ``results/reported.csv``: ``source`` ('paper' or an implementation), ``paper``,
-        ``where``, ``task``, ``method``, ``backbone``, ``dataset``, ``category``, ``metric``, ``value``
-        (in ``unit``), ``run`` (which of our runs answers it: ``method name=value ...``), ``note``.
+        The columns of ``results/reported.csv``: ``source`` ('paper' or an implementation),
+        ``paper``, ``where``, ``task``, ``method``, ``backbone``, ``dataset``, ``category``,
+        ``metric``, ``value`` (in ``unit``), ``run`` (which of our runs answers it: ``method
+        name=value ...``), ``note``.
     """
     path = Path(results) / "reported.csv"
     if not path.is_file():
-        raise InputError(f"the papers' numbers must be in {path}, found nothing there; name the results folder")
-    return pd.read_csv(path, dtype={"value": float, "category": str}, keep_default_na=False, na_values={"value": [""]})
+        raise InputError(
+            f"the papers' numbers must be in {path}, found nothing there; name the results folder"
+        )
+    return pd.read_csv(
+        path,
+        dtype={"value": float, "category": str},
+        keep_default_na=False,
+        na_values={"value": [""]},
+    )
 
 
 def compare(
@@ -79,20 +86,31 @@ def compare(
     spreads = _implementation_spread(paper, others)
     rows = []
     for cell in paper.itertuples():
-        values = by_seed(select(runs, cell.run, cell.backbone, cell.category), cell.metric) * 100
+        same = runs if runs.empty else runs[runs["dataset"] == cell.dataset]
+        values = by_seed(select(same, cell.run, cell.backbone, cell.category), cell.metric) * 100
         row: dict[str, Any] = {
-            "method": cell.method, "backbone": cell.backbone, "category": cell.category,
-            "metric": cell.metric, "paper": cell.value,
+            "method": cell.method,
+            "backbone": cell.backbone,
+            "category": cell.category,
+            "metric": cell.metric,
+            "paper": cell.value,
         }
         place = (cell.method, cell.backbone, cell.category, cell.metric)
-        row |= others.loc[place].to_dict() if place in others.index else dict.fromkeys(others.columns)
+        row |= (
+            others.loc[place].to_dict() if place in others.index else dict.fromkeys(others.columns)
+        )
         row |= _ours(values, cell.value, spreads, (cell.method, cell.backbone, cell.metric))
-        row |= {"run": cell.run, "command": command(cell.run, cell.dataset, cell.category, cell.backbone)}
+        row |= {
+            "run": cell.run,
+            "command": command(cell.run, cell.dataset, cell.category, cell.backbone),
+        }
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _ours(values: pd.Series, printed: float, spreads: dict, cell: tuple[str, str, str]) -> dict[str, Any]:
+def _ours(
+    values: pd.Series, printed: float, spreads: dict, cell: tuple[str, str, str]
+) -> dict[str, Any]:
     n = len(values)
     mean = values.mean() if n else np.nan
     sd = values.std(ddof=1) if n > 1 else np.nan
@@ -101,7 +119,11 @@ def _ours(values: pd.Series, printed: float, spreads: dict, cell: tuple[str, str
     delta = mean - printed
     known = np.isfinite(delta) and np.isfinite(tolerance)
     return {
-        "ours": mean, "sd": sd, "n": n, "delta": delta, "tolerance": tolerance,
+        "ours": mean,
+        "sd": sd,
+        "n": n,
+        "delta": delta,
+        "tolerance": tolerance,
         "within": bool(abs(delta) <= tolerance) if known else None,
     }
 
@@ -119,18 +141,18 @@ def _implementation_spread(paper: pd.DataFrame, others: pd.DataFrame) -> dict[An
     return by_cell.to_dict() | by_metric.to_dict()
 
 
-def select(runs: pd.DataFrame, run: str, backbone: str | None = None, category: str | None = None) -> pd.DataFrame:
+def select(
+    runs: pd.DataFrame, run: str, backbone: str | None = None, category: str | None = None
+) -> pd.DataFrame:
     """Choose the runs that answer a text like ``padim reduction=gaussian dim=100``.
 
     Parameters that the text does not name take the method's defaults, except the seed. Only float32
-    backbones with pinned weights count.
+    backbones with pinned weights count, on images resized and cropped as the papers do.
     """
     if runs.empty or not run:
         return runs.iloc[:0]
     method, values = read_run(run)
-    chosen = runs[
-        (runs["method"] == method) & (runs["precision"] == "float32") & ~runs["weights"].isin(["random", "unverified"])
-    ]
+    chosen = runs[(runs["method"] == method) & _standard(runs)]
     for name, value in values.items():
         if name in chosen:
             same = chosen[name].isna() if value is None else chosen[name] == value
@@ -141,13 +163,27 @@ def select(runs: pd.DataFrame, run: str, backbone: str | None = None, category: 
     return chosen
 
 
+def _standard(runs: pd.DataFrame) -> pd.Series:
+    return (
+        (runs["precision"] == "float32")
+        & ~runs["weights"].isin(["random", "unverified"])
+        & (runs["resize"] == 256)
+        & (runs["crop"] == 224)
+    )
+
+
 def read_run(run: str) -> tuple[str, dict[str, Any]]:
-    """Split ``method name=value ...`` into the method and its effective parameters without the seed."""
+    """Split ``method name=value ...`` into the method and its effective parameters but the seed."""
     from adlib import parameters
     from adlib.evaluate import METHODS
 
     method, *settings = run.split()
-    values = {name: yaml.safe_load(value) for name, _, value in (text.partition("=") for text in settings)}
+    values = {
+        name: parameters.read_scalar(value)
+        for name, _, value in (text.partition("=") for text in settings)
+    }
+    if method not in METHODS:
+        raise InputError(parameters.unknown("method", method, METHODS))
     effective = METHODS[method].effective(parameters.check(METHODS[method], values))
     return method, {name: value for name, value in effective.items() if name != "seed"}
 
@@ -158,7 +194,8 @@ def command(run: str, dataset: str, category: str, backbone: str, seeds: str = "
         return ""
     method, *settings = run.split()
     options = " ".join(f"--set {setting}" for setting in settings)
-    return f"adlib evaluate {method} --dataset {dataset} --root DIR --category {category} --backbone {backbone} {options} --seed {seeds}"
+    where = f"--dataset {dataset} --root DIR --category {category} --backbone {backbone}"
+    return f"adlib evaluate {method} {where} {options} --seed {seeds}"
 
 
 def by_seed(runs: pd.DataFrame, metric: str) -> pd.Series:
@@ -185,11 +222,17 @@ def dimension_curve(
     if runs.empty or metric not in runs:
         return pd.DataFrame(columns=columns)
     chosen = runs[
-        (runs["method"] == "padim") & (runs["dataset"] == "mvtec_ad") & (runs["backbone"] == backbone)
-        & (runs["precision"] == "float32") & (runs["eps"] == 0.01) & (runs["sigma"] == 4.0)
+        (runs["method"] == "padim")
+        & (runs["dataset"] == "mvtec_ad")
+        & (runs["backbone"] == backbone)
+        & _standard(runs)
+        & (runs["eps"] == 0.01)
+        & (runs["sigma"] == 4.0)
         & (runs["image_score"] == "smoothed")
     ].dropna(subset=[metric])
-    chosen = chosen.assign(dim=chosen["reduced_dim"], value=chosen[metric], seed=chosen["seed"].fillna(0).astype(int))
+    chosen = chosen.assign(
+        dim=chosen["reduced_dim"], value=chosen[metric], seed=chosen["seed"].fillna(0).astype(int)
+    )
     order = ["category", "reduction", "eps_scale", "dim", "seed"]
     return chosen[columns].sort_values(order, ignore_index=True)
 
@@ -257,8 +300,15 @@ def paired(a: pd.DataFrame, b: pd.DataFrame, value: str = "value") -> Paired | N
         }
     )
     p_value = float(test.pvalue) if test is not None else float("nan")
-    return Paired(by_category, float(per_seed.mean()), float(low), float(high), len(difference),
-                  difference.shape[1], p_value)
+    return Paired(
+        by_category,
+        float(per_seed.mean()),
+        float(low),
+        float(high),
+        len(difference),
+        difference.shape[1],
+        p_value,
+    )
 
 
 def mean_sd(values: pd.Series, digits: int = 2) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from adlib import datasets, parameters, records
+from adlib.backbones import Backbone
 from adlib.errors import InputError
-from adlib.evaluate import METHODS, Run, grid, open_experiment
+from adlib.evaluate import METHODS, Experiment, Run, grid
 
 SHOWN = ("image_auroc", "pixel_auroc", "aupro", "f1_misclassified")
+MOST_SEEDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,9 @@ class Plan:
         if "seed" in parameters.of(method):
             values["seed"] = list(self.seeds)
         checked = [parameters.check(method, combination) for combination in grid(values)]
-        unique = {repr(method.effective(combination)): combination for combination in reversed(checked)}
+        unique = {
+            repr(method.effective(combination)): combination for combination in reversed(checked)
+        }
         return list(reversed(unique.values()))
 
 
@@ -93,30 +98,31 @@ def run(
         Anything wrong with names, values, data or the results folder.
     """
     combinations = plan.combinations()
-    categories = list(plan.categories) or datasets.categories(plan.dataset, plan.root)
-    if json_file is not None and len(combinations) * len(categories) != 1:
-        raise InputError(
-            f"--json takes the record of one run, this is {len(combinations) * len(categories)}; "
-            "name one --category and one value each, or leave --json out"
-        )
-    writable(json_file.parent if json_file else results)
+    names = list(dict.fromkeys(plan.categories)) or datasets.categories(plan.dataset, plan.root)
+    writable(results if json_file is None else json_file.parent)
+    if json_file is not None:
+        _check_one(json_file, len(combinations) * len(names))
+    transform = datasets.Transform(plan.resize, plan.crop)
+    # all of them before the first hour of work: a wrong name fails at once
+    categories = [datasets.load(plan.dataset, name, plan.root, transform) for name in names]
+    backbone = Backbone(
+        plan.backbone_name(), weights=plan.weights, device=plan.device, precision=plan.precision
+    )
     varying = [name for name in combinations[0] if len({repr(c[name]) for c in combinations}) > 1]
     rows: list[dict[str, Any]] = []
     with _progress(console) as progress:
         task = progress.add_task(plan.method, total=len(categories) * len(combinations))
-        for name in categories:
-            experiment = open_experiment(
-                plan.dataset, name, root=plan.root, backbone=plan.backbone_name(), weights=plan.weights,
-                device=plan.device, precision=plan.precision, resize=plan.resize, crop=plan.crop,
-                cache=plan.cache, progress=False,
-            )
+        for category in categories:
+            experiment = Experiment(category, backbone, cache=plan.cache)
             for values in combinations:
                 shown = " ".join(f"{n}={values[n]}" for n in varying)
-                progress.update(task, description=f"{name} {shown}")
-                done = experiment.run(plan.method, values, results=None if json_file else results, force=force)
-                rows.append(_row(name, values, varying, done))
+                progress.update(task, description=f"{category.name} {shown}")
+                done = experiment.run(
+                    plan.method, values, results=None if json_file else results, force=force
+                )
                 if json_file is not None:
                     records.write(done.record, json_file)
+                rows.append(_row(category.name, varying, done))
                 progress.advance(task)
     return rows
 
@@ -129,12 +135,18 @@ def read_seeds(text: str) -> list[int]:
     InputError
         The text is none of these.
     """
+    rule = "--seed takes whole numbers >= 0, as 3, 0,3,7 or 0-9"
     seeds: list[int] = []
     for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
-            raise InputError(f"--seed takes whole numbers >= 0, as 3, 0,3,7 or 0-9, found {text!r}; correct it")
-        seeds += range(int(first), int(last or first) + 1)
+        found = re.fullmatch(r"\s*(\d{1,18})\s*(?:-\s*(\d{1,18})\s*)?", part)
+        if not found:
+            raise InputError(f"{rule}, found {text!r}; correct it")
+        first, last = int(found[1]), int(found[2] or found[1])
+        if not first <= last < first + MOST_SEEDS:
+            raise InputError(
+                f"{rule}, a range rises and holds at most {MOST_SEEDS}, found {part!r}; correct it"
+            )
+        seeds += range(first, last + 1)
     return list(dict.fromkeys(seeds))
 
 
@@ -153,11 +165,22 @@ def writable(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise InputError(
-            f"the results folder must be writable, {folder} is not ({error.strerror}); choose another with --results"
+            f"the results folder must be writable, {folder} is not ({error.strerror}); "
+            "choose another with --results"
         ) from error
 
 
-def _row(category: str, values: dict[str, Any], varying: list[str], done: Run) -> dict[str, Any]:
+def _check_one(json_file: Path, runs: int) -> None:
+    if runs != 1:
+        raise InputError(
+            f"--json takes the record of one run, this is {runs}; "
+            "name one --category and one value each, or leave --json out"
+        )
+    if json_file.is_dir():
+        raise InputError(f"--json names a file, {json_file} is a folder; add a file name")
+
+
+def _row(category: str, varying: list[str], done: Run) -> dict[str, Any]:
     effective = done.record["identity"]["parameters"]
     shown = {name: done.record["metrics"].get(name) for name in SHOWN}
     return {"category": category} | {name: effective[name] for name in varying} | shown
@@ -166,6 +189,11 @@ def _row(category: str, values: dict[str, Any], varying: list[str], done: Run) -
 def _progress(console: Console | None) -> Progress:
     console = console or Console(stderr=True)
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=console, transient=True, disable=not console.is_terminal,
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
     )

@@ -11,6 +11,7 @@ from adlib import records
 from adlib.report import by_seed, compare, mean_sd, reported, select
 
 NOT_RUN = "not run"
+NOTHING = "–"
 JL_METHODS = {"padim": "PaDiM", "jl_padim": "JL"}
 
 
@@ -27,8 +28,9 @@ def jl_table1(results: Path | str = "results", backbone: str = "resnet18") -> pd
     -------
     DataFrame
         A row a category. For PaDiM and for JL: the printed number, the other implementations, ours
-        as mean ± sd (seeds), signed difference, whether it lies within the tolerance of
-        ``report.compare``; then Haar and no reduction. ``not run`` where there is no record.
+        as mean ± sd (seeds), signed difference and the tolerance of ``report.compare``, marked where
+        it lies outside; then Haar and no reduction. ``not run`` where there is no record: one
+        column ``ours`` where that holds for the whole backbone.
     """
     printed = reported(results)
     printed = printed[
@@ -39,7 +41,9 @@ def jl_table1(results: Path | str = "results", backbone: str = "resnet18") -> pd
     cells = compare(printed, runs, backbone=backbone)
     others = [name for name in printed["source"].unique() if name != "paper"]
     rows = [_category_row(group, runs, others) for _, group in cells.groupby("category", sort=False)]
-    return pd.DataFrame(rows).set_index("category")
+    table = pd.DataFrame(rows).set_index("category")
+    empty = [name for name in table if table[name].isin([NOT_RUN, NOTHING]).all()]
+    return table.drop(columns=empty).assign(ours=NOT_RUN) if empty else table
 
 
 def _category_row(cells: pd.DataFrame, runs: pd.DataFrame, others: list[str]) -> dict[str, str]:
@@ -82,13 +86,13 @@ def _ours(cell: dict) -> str:
 
 def _difference(cell: dict) -> str:
     if not cell["n"]:
-        return "–"
-    verdict = "" if cell["within"] is None else (" within" if cell["within"] else " **outside**")
-    return f"{cell['delta']:+.2f}{verdict} {cell['tolerance']:.2f}"
+        return NOTHING
+    outside = " **outside**" if cell["within"] is False else ""
+    return f"{cell['delta']:+.2f}{outside} (± {cell['tolerance']:.2f})"
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None or np.isnan(value) else f"{value:.1f}"
+    return NOTHING if value is None or np.isnan(value) else f"{value:.1f}"
 
 
 def live(runs: dict) -> pd.DataFrame:

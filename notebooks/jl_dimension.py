@@ -36,7 +36,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from adlib import ablation, evaluate, figures, records, report
+from adlib import ablation, evaluate, figures, pictures, records, report
 
 curve = report.dimension_curve("resnet18", metric, results)
 recorded = sorted(curve["category"].unique())
@@ -44,20 +44,7 @@ name = metric.replace("_", " ").replace("auroc", "AUROC").replace("aupro", "AUPR
 Markdown(f"## Recorded on MVTec AD, ResNet-18\n\n{len(curve)} runs on {', '.join(recorded) or 'no category yet'}.")
 
 # %% mystnb={"image": {"alt": "Four panels, one a category: detection quality against the number of dimensions for coordinates, Gaussian and Haar, with the unreduced value as a dashed line.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-dimension", "caption": "The dimension ablation on MVTec AD with ResNet-18, eps as printed: mean over seeds (line), range (band) and every seed (dots). Dashed: all 448 channels, no reduction."}} tags=["remove-input"]
-colors = dict(zip(("coordinate", "gaussian", "haar"), figures.PALETTE, strict=False))
-fig, axes = figures.figure(7, 6, rows=2, columns=2)
-for ax, category in zip(axes.flat, recorded, strict=False):
-    of_category = curve[curve["category"] == category]
-    for reduction, color in colors.items():
-        cells = ablation.arm(of_category, reduction).pivot(index="dim", columns="seed", values="value") * 100
-        if len(cells):
-            figures.line_with_spread(ax, cells.index, cells.to_numpy(), reduction, color)
-    ceiling = ablation.ceiling(of_category) * 100
-    if len(ceiling):
-        ax.axhline(ceiling.iloc[0], linestyle="--", color="0.5", linewidth=1.2)
-    ax.set(title=category, xlabel="dimensions m", ylabel=f"{name} [%]")
-if recorded:
-    axes.flat[0].legend(loc="lower right")
+fig = pictures.dimension_panels(curve, name)
 figures.svg(fig, "Dimension ablation", "Detection quality against reduced dimension, one panel a category.")
 
 # %% [markdown]
@@ -70,19 +57,7 @@ figures.svg(fig, "Dimension ablation", "Detection quality against reduced dimens
 
 # %% mystnb={"image": {"alt": "Gain over the coordinate selection in percentage points against the number of dimensions, with intervals, for Gaussian and Haar with printed and with matched eps.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-gain", "caption": "Gain over PaDiM's coordinate selection at equal dimension, in percentage points: mean over categories and seeds, 95 % interval over seeds. Open markers: eps matched to the scale of the projection."}} tags=["remove-input"]
 gains = ablation.gains(curve)
-fig, ax = figures.figure(7, 4)
-for offset, ((reduction, eps_scale), arm_name) in enumerate(ablation.ARMS.items()):
-    points = gains[(gains["reduction"] == reduction) & (gains["eps_scale"] == eps_scale)] if len(gains) else gains
-    if len(points):
-        ax.errorbar(points["dim"] * (0.97 + 0.012 * offset), points["gain"], label=arm_name, color=colors[reduction],
-                    yerr=[points["gain"] - points["low"], points["high"] - points["gain"]], capsize=3, marker="o",
-                    linestyle="-" if eps_scale == "nominal" else ":", markerfacecolor=None if eps_scale == "nominal" else "none")
-ax.axhline(0, color="0.5", linewidth=1)
-ax.set(xlabel="dimensions m (log scale)", ylabel=f"gain in {name} [points]", xscale="log")
-ax.set_xticks(sorted(gains["dim"].unique()) if len(gains) else [100], labels=sorted(gains["dim"].unique()) if len(gains) else ["100"])
-ax.minorticks_off()
-if len(gains):
-    ax.legend()
+fig = pictures.gain(gains, name)
 figures.svg(fig, "Gain over coordinates", "Paired gain over the coordinate selection against dimension.")
 
 # %% tags=["remove-input"]
@@ -121,12 +96,12 @@ Markdown(ablation.cost_table(records.table(results), "resnet18").to_markdown(dis
 live = []
 for category in categories:
     experiment = evaluate.open_experiment(dataset, category, root=root, backbone=backbone, weights=weights)
-    for values in evaluate.grid({"reduction": list(colors), "dim": dims, "seed": list(range(n_seeds))}):
+    for values in evaluate.grid({"reduction": list(pictures.COLORS), "dim": dims, "seed": list(range(n_seeds))}):
         measured = experiment.run("padim", values).record["metrics"]
         live.append(values | {"category": category, "value": measured.get(metric, np.nan)})
 live = pd.DataFrame(live)
 fig, ax = figures.figure(6, 3.6)
-for reduction, color in colors.items():
+for reduction, color in pictures.COLORS.items():
     cells = ablation.by_dimension(live[live["reduction"] == reduction]) * 100
     figures.line_with_spread(ax, cells.index, cells.to_numpy(), reduction, color)
 ax.set(xlabel="dimensions m", ylabel=f"{name} [%]", title=f"{dataset}: {', '.join(categories)}")

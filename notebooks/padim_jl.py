@@ -38,8 +38,8 @@ from adlib import cases, evaluate, figures, report, tables
 # ## Table 1, recorded on MVTec AD
 #
 # Pixel AUROC in percent; ours as mean ± standard deviation over seeds (number of seeds). *difference* is ours minus
-# the printed number, followed by the tolerance it is held against: two standard deviations of what seeds and
-# other implementations differ by. The report does not say which dimension its ResNet-18 columns use; 100 is PaDiM's own, and 550 exceeds
+# the printed number, with the tolerance it is held against in brackets: two standard deviations of what seeds and
+# other implementations differ by; a difference outside it says so. The report does not say which dimension its ResNet-18 columns use; 100 is PaDiM's own, and 550 exceeds
 # the 448 channels there are. *other implementations* are two widely used ports of PaDiM (xiahaifeng1995 / anomalib).
 #
 # **ResNet-18**

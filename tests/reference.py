@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from scipy import ndimage
+from torch.nn.functional import interpolate
 
 # --- metrics --------------------------------------------------------------------------
 
@@ -67,3 +69,50 @@ def best_f1(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float, int]:
         if f1 > best[1]:
             best = (float(threshold), f1, wrong)
     return best
+
+
+# --- PaDiM ----------------------------------------------------------------------------
+
+
+def concatenated(levels: list[np.ndarray]) -> np.ndarray:
+    """Levels (N, h, w, C) upsampled by torch to the first grid and concatenated: (N, P, D)."""
+    grid = levels[0].shape[1:3]
+    brought = [
+        interpolate(torch.from_numpy(x).double().permute(0, 3, 1, 2), size=grid, mode="nearest")
+        for x in levels
+    ]
+    return torch.cat(brought, dim=1).flatten(2).permute(0, 2, 1).numpy()
+
+
+def mahalanobis(train: np.ndarray, test: np.ndarray, eps: float) -> np.ndarray:
+    """Mahalanobis distances (B, P) of test patches (B, P, m) from training patches (N, P, m)."""
+    distances = np.empty(test.shape[:2])
+    for p in range(train.shape[1]):
+        x = train[:, p].astype(np.float64)
+        covariance = np.atleast_2d(np.cov(x, rowvar=False)) + eps * np.eye(x.shape[1])
+        inverse = np.linalg.inv(covariance)
+        for b, patch in enumerate(test[:, p]):
+            delta = patch - x.mean(axis=0)
+            distances[b, p] = np.sqrt(delta @ inverse @ delta)
+    return distances
+
+
+def padim(
+    train: list[np.ndarray],
+    test: list[np.ndarray],
+    pi: np.ndarray,
+    eps: float,
+    size: tuple[int, int],
+    sigma: float = 4.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """PaDiM by the book, in float64: distances (B, h, w) and smoothed maps (B, H, W)."""
+    x, y = concatenated(train) @ pi.T, concatenated(test) @ pi.T
+    distance = mahalanobis(x, y, eps).reshape(-1, *train[0].shape[1:3])
+    return distance, np.stack([smoothed(image, size, sigma) for image in distance])
+
+
+def smoothed(distance: np.ndarray, size: tuple[int, int], sigma: float) -> np.ndarray:
+    """Bilinear interpolation by torch, then SciPy's Gaussian filter."""
+    grid = torch.from_numpy(distance.astype(np.float64))[None, None]
+    fine = interpolate(grid, size=size, mode="bilinear", align_corners=False)[0, 0].numpy()
+    return ndimage.gaussian_filter(fine, sigma) if sigma else fine

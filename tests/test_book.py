@@ -96,6 +96,7 @@ def test_a_good_site_passes(tmp_path):
         ('<div class="output stderr"><pre>warning</pre></div>', "a cell wrote to the error stream"),
         ('<span class="problematic">x</span>', "a message of the parser"),
         ("<p>see {{numref}}`fig-a`</p>", "unrendered markup: {numref}`"),
+        ("<p>| a | b | |:——|—:| | 1 | 2 |</p>", "unrendered markup: |:——"),
     ],
 )
 def test_each_fault_is_found(tmp_path, more, fault):

@@ -1,8 +1,9 @@
-"""Folder reader, transform and hostile folders; expected values come from torchvision and by hand."""
+"""Folder reader, transform, hostile folders; expected values from torchvision and by hand."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
 from pathlib import Path
 
@@ -118,8 +119,6 @@ def test_fingerprint_depends_on_bytes_and_names_only(root, tmp_path):
 
 
 def test_own_data_without_masks(root):
-    import shutil
-
     shutil.rmtree(root / "part" / "ground_truth")
     test = load(root).test
     assert not test.has_masks
@@ -326,7 +325,9 @@ def test_missing_root_says_where_and_how(tmp_path):
 
 
 def test_near_misses_of_the_root(root):
-    refused(lambda: datasets.categories("mvtec_ad", root / "part"), f"give the folder above it, {root}")
+    refused(
+        lambda: datasets.categories("mvtec_ad", root / "part"), f"give the folder above it, {root}"
+    )
     refused(lambda: datasets.categories("mvtec_ad", root / "part/train"), f"so give {root}")
     refused(lambda: datasets.categories("mvtec_ad", root / "part/train/good"), f"so give {root}")
     refused(lambda: datasets.categories("mvtec_ad", root.parent), f"so give {root}")
@@ -426,6 +427,29 @@ def test_folder_without_permission(root):
         refused(lambda: load(root), "cannot be read")
     finally:
         (root / "part").chmod(0o755)
+
+
+# the real data set
+
+
+@pytest.mark.data
+def test_official_counts():
+    """Counts as MVTec AD publishes them: training, test, masks."""
+    official = {
+        "bottle": (209, 83, 63),
+        "capsule": (219, 132, 109),
+        "screw": (320, 160, 119),
+        "transistor": (213, 100, 40),
+    }
+    folder = os.environ["ADLIB_MVTEC_AD"]
+    here = sorted(official.keys() & set(datasets.categories("mvtec_ad", folder)))
+    assert here
+    for name in here:
+        category = datasets.load("mvtec_ad", name, folder)
+        masks = category.test.masks()
+        found = (len(category.train), len(category.test), int(masks.any(axis=(1, 2)).sum()))
+        assert found == official[name]
+        assert category.train[0].shape == (224, 224, 3)
 
 
 # the cache folder

@@ -70,8 +70,9 @@ class Project:
         for name in NOTEBOOKS:
             project.write(f"notebooks/{name}.ipynb", "{}")
             project.write(f"params/quick/{name}.yaml", "seed: 1\n")
-        for name in ("_config.yml", "constraints.txt", "book/_toc.yml", "book/index.md"):
+        for name in ("_config.yml", "constraints.txt", "book/_toc.yml", "book/claims.yaml"):
             project.write(name, "")
+        project.write("book/index.md", "")
         project.write("adlib/method.py", "")
         project.write("adlib/record.schema.json", "{}")
         project.write("benchmarks/speed.py", "")
@@ -153,6 +154,7 @@ def copy(built, tmp_path):
         ("params/quick/one.yaml", ["run one", SITE]),
         ("notebooks/two.ipynb", ["run two", SITE]),
         ("book/index.md", [SITE]),
+        ("book/claims.yaml", [TABLES, SITE]),
         ("adlib/method.py", ALL),
         ("results/mvtec_ad/bottle/padim/a-1.json", ALL),
         ("results/mvtec_ad/bottle/padim/new-3.json", ALL),

@@ -7,14 +7,14 @@ types a verdict. A new statement is a row of the ledger; only a new kind of ques
 ==================  =========================================================  =============
 rule                question                                                   module
 ==================  =========================================================  =============
-``gain``            is A better than B, paired over categories and seeds?      ``measured``
-``equal``           do A and B agree within the tolerance, paired?             ``measured``
-``attribution``     does the named cause make up most of the gain?             ``measured``
-``reaches``         with how many dimensions does A reach B?                   ``measured``
-``plateau``         does the curve rise and then stay?                         ``measured``
-``cells``           are the printed numbers reproduced?                        ``measured``
-``single_run``      are the printed differences above the spread over seeds?   ``measured``
-``speed``           is A faster than B by the printed factor?                  ``measured``
+``gain``            is A better than B, paired over categories and seeds?      ``gains``
+``equal``           do A and B agree within the tolerance, paired?             ``gains``
+``attribution``     does the named cause make up most of the gain?             ``gains``
+``reaches``         with how many dimensions does A reach B?                   ``curves``
+``plateau``         does the curve rise and then stay?                         ``curves``
+``cells``           are the printed numbers reproduced?                        ``cells``
+``single_run``      are the printed differences above the spread over seeds?   ``cells``
+``speed``           is A faster than B by the printed factor?                  ``curves``
 ``table_order``     does the paper's own table show A above B everywhere?      ``printed``
 ``table_mean``      is the number in the text the mean of the table's column?  ``printed``
 ``model_size``      does the model shrink by the printed factor?               ``derived``

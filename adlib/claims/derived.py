@@ -41,7 +41,7 @@ class ModelSize(Rule):
             verdict,
             f"Means and covariances of {self.positions} positions take {large:.2f} GB with "
             f"{self.large} dimensions and {small:.2f} GB with {self.small}, {plain(factor)}× less; "
-            f"the features that are kept shrink {plain(self.large / self.small)}×, the network not.",
+            f"the kept features shrink {plain(self.large / self.small)}×, the network not at all.",
             Effect(factor, "times"),
         )
 
@@ -56,7 +56,7 @@ class StageWidths(Rule):
 
     def judge(self, evidence: Evidence, tolerance: float) -> Outcome:
         """Answer from the widths of the network itself."""
-        from adlib.backbones import ARCHITECTURES
+        from adlib.backbones import ARCHITECTURES  # late: it imports torch
 
         widths = stage_widths(self.backbone)
         sums = {
@@ -80,13 +80,14 @@ def stage_widths(backbone: str) -> dict[str, int]:
     """Return the channels of every stage of a network; shapes only, no weights and no numbers."""
     import torch
 
-    from adlib.backbones import ARCHITECTURES, create_feature_extractor
+    from adlib import backbones
 
-    architecture = ARCHITECTURES[backbone]
+    architecture = backbones.ARCHITECTURES[backbone]
     with torch.device("meta"):
         network = architecture.build().eval()
         nodes = {node: level for level, node in architecture.nodes.items()}
-        levels = create_feature_extractor(network, nodes)(torch.empty(1, 3, 64, 64))
+        extractor = backbones.create_feature_extractor(network, nodes)
+        levels = extractor(torch.empty(1, 3, 64, 64))
     return {name: level.shape[1] for name, level in levels.items()}
 
 
@@ -118,10 +119,11 @@ def _length_ratio(rule: Theory, evidence: Evidence, tolerance: float) -> Outcome
     holds = bool(np.all(np.abs(ordered - ratio) <= tolerance))
     return Outcome(
         Verdict.REPRODUCED if holds else Verdict.REFUTED,
-        f"With k = {plain(rule.gap)} and eps = {plain(eps[worst])} Eq. 12 gives {ratio[worst]:.2f}, "
-        f"while independent distances, uniform on the same intervals, are in order with probability "
-        f"{ordered[worst]:.2f}; for eps > 3k Eq. 12 is below 1/2, worse than guessing.",
-        Effect(float((ordered - ratio)[worst]), "more, as a probability"),
+        f"With k = {plain(rule.gap)} and eps = {plain(eps[worst])} Eq. 12 gives "
+        f"{ratio[worst]:.2f}, while independent distances, uniform on the same intervals, are in "
+        f"order with probability {ordered[worst]:.2f}; for eps > 3k Eq. 12 is below 1/2, worse "
+        "than guessing.",
+        Effect(float((ordered - ratio)[worst]), "", sample="probability of the order minus r"),
     )
 
 
@@ -133,11 +135,12 @@ def _isometry(rule: Theory, evidence: Evidence, tolerance: float) -> Outcome:
     holds = low >= 1 - tolerance
     return Outcome(
         Verdict.REPRODUCED if holds else Verdict.REFUTED,
-        f"The score is a Mahalanobis distance that is fitted again after the projection; its square "
-        f"never grows (largest ratio in {_DRAWS} draws {largest:.2f}) and shrinks to "
+        "The score is a Mahalanobis distance that is fitted again after the projection. Its square "
+        f"never grows; under a row space that is uniform in whitened coordinates it shrinks to "
         f"m/D = {rule.dim}/{rule.channels} = {law.mean():.2f} on average, 95 % of a Beta law in "
-        f"[{low:.2f}, {high:.2f}]; a distortion of {plain(tolerance)} would allow "
-        f"{plain(1 - tolerance)} at least.",
+        f"[{low:.2f}, {high:.2f}], and the largest ratio in {_DRAWS} draws under a decaying "
+        f"spectrum is {largest:.2f}; a distortion of {plain(tolerance)} would keep at least "
+        f"{plain(1 - tolerance)}.",
         Effect(float(law.mean()), "of the squared distance is kept", low, high),
     )
 
@@ -174,7 +177,7 @@ def _lower_bound(rule: Theory, evidence: Evidence, tolerance: float) -> Outcome:
         verdict,
         f"{argument}; without any reduction the detector itself reaches {means.mean():.2f} % "
         f"(mean of {len(means)} categories, best {means.idxmax()} {means.max():.2f} %).",
-        Effect(float(100 * bound - means.mean()), "points", sample="end of Eq. 15 above the ceiling"),
+        Effect(float(100 * bound - means.mean()), "points", sample="1 minus the unreduced AUROC"),
     )
 
 

@@ -92,7 +92,9 @@ class Evidence:
             return None
         return report.paired(left, right)
 
-    def cells(self, where: str, backbone: str | None = None, metric: str | None = None) -> pd.DataFrame:
+    def cells(
+        self, where: str, backbone: str | None = None, metric: str | None = None
+    ) -> pd.DataFrame:
         """Return what the papers print at a place, a row a cell."""
         rows = self.printed[(self.printed["source"] == "paper") & (self.printed["where"] == where)]
         for name, value in (("backbone", backbone), ("metric", metric)):

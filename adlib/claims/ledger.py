@@ -9,20 +9,20 @@ from typing import Annotated, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from adlib.claims import derived, measured, printed
+from adlib.claims import cells, curves, derived, gains, printed
 from adlib.claims.evidence import Evidence
 from adlib.claims.verdict import Outcome
 from adlib.errors import InputError
 
 AnyRule = Annotated[
-    measured.Gain
-    | measured.Equal
-    | measured.Attribution
-    | measured.Reaches
-    | measured.Plateau
-    | measured.Cells
-    | measured.SingleRun
-    | measured.Speed
+    gains.Gain
+    | gains.Equal
+    | gains.Attribution
+    | curves.Reaches
+    | curves.Plateau
+    | cells.Cells
+    | cells.SingleRun
+    | curves.Speed
     | printed.TableOrder
     | printed.TableMean
     | derived.ModelSize
@@ -85,7 +85,7 @@ class Ledger(BaseModel):
             raise ValueError(f"each claim must have its own id, found twice: {', '.join(twice)}")
         unknown = sorted({c.paper for c in self.claims} - set(self.papers))
         if unknown:
-            raise ValueError(f"each paper must be named under papers, not there: {', '.join(unknown)}")
+            raise ValueError(f"papers must name each paper, not there: {', '.join(unknown)}")
         return self
 
 
@@ -108,7 +108,10 @@ def read(path: Path | str = "book/claims.yaml") -> Ledger:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the ledger of claims must be at {path}, which cannot be read; name it") from error
+        raise InputError(
+            f"the ledger of claims must be at {path}, which cannot be read; run this in the folder "
+            "of the project or name the file"
+        ) from error
     except yaml.YAMLError as error:
         place = " ".join(str(error).split())
         raise InputError(f"{path} must be YAML, found: {place}; correct it") from error

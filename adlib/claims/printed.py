@@ -64,8 +64,8 @@ class TableMean(Rule):
         off = (text - means).abs()
         effect = Effect(float(off.max()), "points", sample="text against the column's mean")
         sentence = (
-            f"The text says {_row(text, 1)}, the columns of {NAMES.get(self.backbone, self.backbone)} "
-            f"have the means {_row(means, 2)}"
+            f"The text says {_row(text, 1)}, the means of the columns of "
+            f"{NAMES.get(self.backbone, self.backbone)} are {_row(means, 2)}"
         )
         if (off <= tolerance).all():
             return Outcome(Verdict.NOT_TESTABLE, f"Text and table agree: {sentence}.", effect)

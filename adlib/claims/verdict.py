@@ -54,7 +54,7 @@ class Effect(NamedTuple):
     ----------
     value : float
     unit : str
-        ``points`` (percentage points, shown with a sign), ``times``, or words.
+        ``points`` (percentage points, shown with a sign), ``times``, words, or nothing.
     low, high : float or None
         95 % interval, where there is one.
     sample : str
@@ -70,7 +70,7 @@ class Effect(NamedTuple):
     def __str__(self) -> str:
         """Write value, interval, unit and sample on one line."""
         show = signed if self.unit == "points" else plain
-        unit = "×" if self.unit == "times" else f" {self.unit}"
+        unit = {"times": "×", "": ""}.get(self.unit, f" {self.unit}")
         interval = "" if self.low is None else f" [{show(self.low)}, {show(self.high)}]"
         sample = f" ({self.sample})" if self.sample else ""
         return f"{show(self.value)}{interval}{unit}{sample}"

@@ -57,7 +57,7 @@ REMOTE = re.compile(r"\s*(?:https?:)?//", re.I)
 REMOTE_STYLE = re.compile(r"(?:url\(\s*['\"]?|@import\s+['\"]?)(?:https?:)?//", re.I)
 
 FILE_NAME = re.compile(r"\S*\.(?:png|svg|jpe?g|gif|webp)", re.I)
-LEFTOVER = re.compile(r"\{[a-z]+(?::[a-z]+)?\}`|\{\{.*?\}\}|^:::|\[@\w+\]", re.M)
+LEFTOVER = re.compile(r"\{[a-z]+(?::[a-z]+)?\}`|\{\{.*?\}\}|^:::|\[@\w+\]|\|\s*:?[-–—]{2,}", re.M)
 EQUATIONS = "span.math, div.math"
 
 

@@ -1,0 +1,135 @@
+"""Rules that ask whether one run is better than another.
+
+Every comparison is paired over the seeds and categories that both sides have (``report.paired``).
+Differences are percentage points of the metric, intervals 95 %, and not corrected for the number of
+comparisons.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from adlib import report
+from adlib.claims.evidence import Evidence, Rule, RunText, effect_of
+from adlib.claims.verdict import Outcome, Verdict, plain, signed
+
+
+class Versus(Rule):
+    """Two runs on one network, seen through one metric."""
+
+    better: RunText
+    worse: RunText
+    backbone: str
+    metric: str = "pixel_auroc"
+
+    def contrast(self, evidence: Evidence) -> report.Paired | None:
+        """Return better - worse."""
+        return evidence.paired(self.better, self.worse, self.backbone, self.metric)
+
+
+class Gain(Versus):
+    """Is `better` better than `worse` (in every category)?
+
+    Reproduced: the interval lies above 0 and the mean reaches the tolerance, with `every` in each
+    category too. Partly: the interval lies above 0, the rest fails. `printed` names the table whose
+    gain in the same categories is quoted beside ours: (where, method of better, method of worse).
+    """
+
+    rule: Literal["gain"]
+    every: bool = False
+    printed: tuple[str, str, str] | None = None
+    why_missing: str = ""
+
+    def judge(self, evidence: Evidence, tolerance: float) -> Outcome:
+        """Answer from the paired difference."""
+        found = self.contrast(evidence)
+        if found is None:
+            return evidence.not_run(self.backbone, self.better, self.worse, why=self.why_missing)
+        by_category = found.by_category.set_index("category")["difference"]
+        behind = [name for name, value in by_category.items() if value <= 0]
+        verdict = Verdict.NOT_REPRODUCED
+        if found.low > 0:
+            whole = found.mean >= tolerance and not (self.every and behind)
+            verdict = Verdict.REPRODUCED if whole else Verdict.PARTLY
+        each = ", ".join(f"{name} {signed(value)}" for name, value in by_category.items())
+        return Outcome(
+            verdict,
+            f"Mean difference {effect_of(found)}; by category {each}; better in "
+            f"{found.by_category['wins'].sum()} of {found.by_category['n'].sum()} pairs of runs"
+            f"{self._printed(evidence, list(by_category.index))}.",
+            effect_of(found),
+            p_value=found.p_value,
+        )
+
+    def _printed(self, evidence: Evidence, categories: list[str]) -> str:
+        if self.printed is None:
+            return ""
+        where, better, worse = self.printed
+        gains = evidence.gains(where, better, worse, self.backbone, self.metric)
+        gains = gains[gains.index.isin(categories)]
+        return f"; the paper prints {signed(gains.mean())} for these" if len(gains) else ""
+
+
+class Equal(Versus):
+    """Do both agree?
+
+    Reproduced: the whole interval lies within the tolerance; not reproduced: all of it outside.
+    """
+
+    rule: Literal["equal"]
+
+    def judge(self, evidence: Evidence, tolerance: float) -> Outcome:
+        """Answer from the paired difference."""
+        found = self.contrast(evidence)
+        if found is None:
+            return evidence.not_run(self.backbone, self.better, self.worse)
+        verdict = Verdict.PARTLY
+        if -tolerance <= found.low and found.high <= tolerance:
+            verdict = Verdict.REPRODUCED
+        elif found.low > tolerance or found.high < -tolerance:
+            verdict = Verdict.NOT_REPRODUCED
+        each = found.by_category.set_index("category")["difference"]
+        each = ", ".join(f"{name} {signed(value)}" for name, value in each.items())
+        return Outcome(
+            verdict,
+            f"Mean difference {effect_of(found)}, by category {each}; equal means within "
+            f"±{plain(tolerance)} points.",
+            effect_of(found),
+            p_value=found.p_value,
+        )
+
+
+class Attribution(Versus):
+    """Is the gain of `better` over `worse` due to `cause`, the same without the `rival` cause?
+
+    `cause` differs from `worse` by the named cause alone, `rival` by the other one alone.
+    Reproduced: both the gain and the part of the cause lie above 0, and the part is at least the
+    share `tolerance` of the gain. Partly: the part lies above 0 but is smaller. Without a gain
+    above 0 there is nothing to attribute: not reproduced.
+    """
+
+    rule: Literal["attribution"]
+    cause: RunText
+    rival: RunText
+
+    def judge(self, evidence: Evidence, tolerance: float) -> Outcome:
+        """Answer from three paired differences from the same baseline."""
+        total, part, other = (
+            evidence.paired(run, self.worse, self.backbone, self.metric)
+            for run in (self.better, self.cause, self.rival)
+        )
+        if total is None or part is None:
+            return evidence.not_run(self.backbone, self.better, self.cause, self.worse)
+        verdict = Verdict.NOT_REPRODUCED
+        if total.low > 0 and part.low > 0:
+            enough = part.mean >= tolerance * total.mean
+            verdict = Verdict.REPRODUCED if enough else Verdict.PARTLY
+        rival = "was not run" if other is None else f"gives {effect_of(other)}"
+        share = f", {part.mean / total.mean:.0%} of it" if total.low > 0 else ""
+        return Outcome(
+            verdict,
+            f"The whole gain is {effect_of(total)}; the named cause alone gives {effect_of(part)}"
+            f"{share}; the other cause alone {rival}.",
+            effect_of(part),
+            p_value=part.p_value,
+        )

@@ -1,0 +1,135 @@
+"""Generated parts of the book's pages and of README.md: Markdown made from records and the ledger.
+
+===========================  ====================================================================
+file                         content
+===========================  ====================================================================
+``verdicts.md``              every claim with its verdict, effect and page
+``evidence-<paper>.md``      the same at length, for the chapter of that paper
+``answer.md``                the paired contrasts that decide the JL chapter
+``glance.md``                results at a glance, category by category
+``status.md``                what ran, when, how long, with which versions; what did not, and how to
+``counts.md``                images and masks of each recorded category
+===========================  ====================================================================
+
+A page includes one with MyST's ``include`` directive. None has a heading, so each fits anywhere;
+the same records give the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from adlib import claims, records
+from adlib.claims import Evidence
+from adlib.errors import InputError
+from adlib.fragments.markdown import DO_NOT_EDIT
+from adlib.fragments.recorded import answer, counts, glance
+from adlib.fragments.status import status
+from adlib.fragments.verdicts import detailed, summary, verdicts
+
+__all__ = [
+    "BEGIN", "END", "answer", "counts", "detailed", "glance", "readme_block", "replace_block",
+    "status", "summary", "verdicts", "write_all", "write_readme",
+]
+
+BEGIN = "<!-- generated: results at a glance -->"
+END = "<!-- end -->"
+LEDGER = Path("book/claims.yaml")
+
+
+def write_all(results: Path, out: Path, ledger: Path = LEDGER) -> list[Path]:
+    """Write every fragment; each is complete or as it was.
+
+    Parameters
+    ----------
+    results : Path
+        Folder of records and of ``reported.csv``.
+    out : Path
+        Folder for the fragments; made if need be.
+    ledger : Path
+        The ledger of claims.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+
+    Raises
+    ------
+    InputError
+        The ledger, a record or the printed numbers cannot be read, or `out` not be written to.
+    """
+    book = claims.read(ledger)
+    evidence = Evidence.read(results)
+    judged = claims.judge(book, evidence)
+    made = records.read_all(results)
+    texts = {
+        "verdicts": verdicts(book, judged),
+        "answer": answer(evidence),
+        "glance": glance(evidence),
+        "status": status(made, evidence, judged),
+        "counts": counts(made),
+    }
+    for paper in dict.fromkeys(result.claim.paper for result in judged):
+        texts[f"evidence-{paper}"] = detailed([r for r in judged if r.claim.paper == paper])
+    return [
+        _write(Path(out) / f"{name}.md", f"{DO_NOT_EDIT}\n\n{text}\n")
+        for name, text in texts.items()
+    ]
+
+
+def readme_block(results: Path, ledger: Path = LEDGER) -> str:
+    """Return what stands between ``BEGIN`` and ``END`` in README.md, without the two."""
+    book = claims.read(ledger)
+    evidence = Evidence.read(results)
+    return f"{summary(claims.judge(book, evidence))}\n\n{glance(evidence)}"
+
+
+def replace_block(text: str, block: str) -> str:
+    """Return a text with its generated block replaced.
+
+    Raises
+    ------
+    InputError
+        The text does not hold each marker once, in order.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in after or END in after:
+        raise InputError(
+            f"the generated block must stand between one line {BEGIN} and one line {END}, "
+            "found them missing or repeated; restore the two lines"
+        )
+    return f"{before}{BEGIN}\n\n{block}\n\n{END}{after}"
+
+
+def write_readme(results: Path, readme: Path, ledger: Path = LEDGER) -> Path:
+    """Bring the generated block of a README up to date."""
+    try:
+        text = readme.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{readme} cannot be read ({error.strerror}); name a README") from error
+    new = replace_block(text, readme_block(results, ledger))
+    return readme if new == text else _write(readme, new)
+
+
+def _write(target: Path, text: str) -> Path:
+    part = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, part = tempfile.mkstemp(dir=target.parent, prefix=".part-", suffix=".md")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(part, 0o644)
+        os.replace(part, target)
+    except OSError as error:
+        raise InputError(
+            f"{target} could not be written ({error.strerror or error}); free space or choose "
+            "another folder with --out"
+        ) from error
+    finally:
+        if part and os.path.exists(part):
+            os.unlink(part)
+    return target

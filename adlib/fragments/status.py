@@ -1,0 +1,131 @@
+"""What ran, when, how long, with which versions; what did not run, and the command that would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from adlib import report
+from adlib.claims import Evidence, Result
+from adlib.claims.evidence import command
+from adlib.evaluate import METHODS
+from adlib.fragments.markdown import block, cell, code, escape, table
+from adlib.records import Record
+
+SOFTWARE = {
+    "adlib": "adlib", "commit": "Commit", "python": "Python", "torch": "torch",
+    "torchvision": "torchvision", "numpy": "numpy", "processor": "Processor", "device": "Device",
+    "system": "System",
+}
+
+
+def status(made: Sequence[Record], evidence: Evidence, judged: Sequence[Result]) -> str:
+    """Return the tables of runs and of software, then what was not run."""
+    rows = pd.DataFrame([_row(record) for record in made])
+    if rows.empty:
+        return "No record yet.\n\n" + not_run(evidence, judged)
+    days = _span(rows["date"])
+    total = _duration(rows["seconds"].sum())
+    start = (
+        f"{len(rows)} records, made {days}; {total} of computing in all. "
+        "Time is that of fitting, scoring and measuring, with the network only where its features "
+        "were not cached."
+    )
+    parts = [start, _runs(rows), _weights(rows), _software(rows), not_run(evidence, judged)]
+    return "\n\n".join(parts)
+
+
+def not_run(evidence: Evidence, judged: Sequence[Result]) -> str:
+    """Return the printed cells that no record answers, and commands for all that is missing."""
+    cells = _open_cells(evidence)
+    commands = [command(run, evidence.dataset, backbone) for _, backbone, run, _, _ in cells]
+    commands += [text for result in judged for text in result.outcome.commands]
+    if not commands:
+        return "Nothing that the printed tables or the ledger ask for is missing."
+    rows = [
+        [cell(where), escape(backbone), code(run), f"{len(left)} of {number}", _few(left, number)]
+        for where, backbone, run, left, number in cells
+    ]
+    header = ["Printed in", "Network", "Run", "Not run", "Categories"]
+    parts = [table(header, rows, numbers=[3])] if rows else []
+    return "\n\n".join(
+        [
+            "Not run, for want of the images or of the network's weights, or not yet:",
+            *parts,
+            "`DIR` holds the categories of the data set; records that exist are skipped.",
+            block("\n".join(dict.fromkeys(commands))),
+        ]
+    )
+
+
+def _open_cells(evidence: Evidence) -> list[tuple[str, str, str, list[str], int]]:
+    rows = evidence.printed
+    known = rows["run"].str.split().str[0].isin(list(METHODS))
+    rows = rows[(rows["source"] == "paper") & (rows["dataset"] == evidence.dataset) & known]
+    found = []
+    for (where, backbone, run), cells in rows.groupby(["where", "backbone", "run"], sort=False):
+        done = set(report.select(evidence.runs, run, backbone).get("category", ()))
+        missing = [name for name in dict.fromkeys(cells["category"]) if name not in done]
+        if missing:
+            found.append((where, backbone, run, missing, cells["category"].nunique()))
+    return found
+
+
+def _row(record: Record) -> dict[str, object]:
+    identity, environment = record["identity"], record["environment"]
+    commit = (environment.get("commit") or "none")[:10]
+    changed = " with changes" if environment.get("changed") else ""
+    backbone = identity["backbone"] or {}
+    return {
+        "dataset": identity["dataset"]["name"],
+        "category": identity["dataset"]["category"],
+        "backbone": backbone.get("name") or "–",
+        "precision": backbone.get("precision") or "–",
+        "weights": backbone.get("weights") or "–",
+        "sha256": (backbone.get("weights_sha256") or "–")[:12],
+        "method": identity["method"],
+        "seed": identity["parameters"].get("seed"),
+        "seconds": sum(value or 0 for value in record["seconds"].values()),
+        "date": environment.get("date") or "–",
+    } | {name: environment.get(name, "–") for name in SOFTWARE} | {"commit": commit + changed}
+
+
+def _runs(rows: pd.DataFrame) -> str:
+    keys = ["dataset", "category", "backbone", "method"]
+    lines = []
+    for place, group in rows.groupby(keys, sort=True):
+        seeds = group["seed"].dropna().nunique()
+        time = _duration(group["seconds"].sum())
+        lines.append([*map(escape, place), len(group), seeds, time, _span(group["date"])])
+    header = ["Data set", "Category", "Network", "Method", "Records", "Seeds", "Time", "Made"]
+    return table(header, lines, numbers=[4, 5, 6])
+
+
+def _weights(rows: pd.DataFrame) -> str:
+    keys = ["backbone", "precision", "weights", "sha256"]
+    lines = [[*map(escape, place), len(group)] for place, group in rows.groupby(keys)]
+    return table(["Network", "Precision", "Weights", "sha256", "Records"], lines, numbers=[4])
+
+
+def _software(rows: pd.DataFrame) -> str:
+    lines = [
+        [*map(escape, place), len(group)]
+        for place, group in rows.astype({name: str for name in SOFTWARE}).groupby(list(SOFTWARE))
+    ]
+    return table([*SOFTWARE.values(), "Records"], lines, numbers=[len(SOFTWARE)])
+
+
+def _span(dates: pd.Series) -> str:
+    first, last = dates.min(), dates.max()
+    return str(first) if first == last else f"{first} to {last}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _few(names: list[str], number: int) -> str:
+    return "all" if len(names) == number else escape(", ".join(names))
