@@ -27,6 +27,8 @@ export JUPYTER_PATH :=
 export JUPYTER_PREFER_ENV_PATH := 1
 export IPYTHONDIR := $(CURDIR)/build/ipython
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
+# Without byte code every process would compile torch again: seconds each.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

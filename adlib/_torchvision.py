@@ -39,7 +39,9 @@ def ensure_torchvision() -> bool:
         return _DECLARED is None
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("torchvision is not installed: pip install -c constraints.txt torchvision")
+        raise ModuleNotFoundError(
+            "torchvision is not installed: pip install -c constraints.txt torchvision"
+        )
     folder = Path(spec.origin).parent
     for library in sorted([*folder.glob("_C*.so"), *folder.glob("_C*.pyd")]):
         try:

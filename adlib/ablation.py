@@ -47,8 +47,8 @@ def gains(
     Returns
     -------
     DataFrame
-        ``arm``, ``reduction``, ``eps_scale``, ``dim``, ``gain``, ``low``, ``high`` (95 %, percentage
-        points), ``wins`` and ``pairs`` (category-seed pairs), ``n_seeds``, ``n_categories``,
+        ``arm``, ``reduction``, ``eps_scale``, ``dim``, ``gain``, ``low``, ``high`` (95 %,
+        percentage points), ``wins`` and ``pairs`` (category-seed pairs), ``n_seeds``, ``n_categories``,
         ``p_value``; a row an arm and dimension that has at least two seeds.
     """
     rows = []
@@ -58,7 +58,10 @@ def gains(
         for dim in sorted(runs["dim"].unique()):
             test = paired(runs[runs["dim"] == dim], reference[reference["dim"] == dim])
             if test is not None and (reduction, eps_scale) != baseline:
-                rows.append({"arm": name, "reduction": reduction, "eps_scale": eps_scale, "dim": int(dim)} | _row(test))
+                rows.append(
+                    {"arm": name, "reduction": reduction, "eps_scale": eps_scale, "dim": int(dim)}
+                    | _row(test)
+                )
     return pd.DataFrame(rows)
 
 
@@ -81,7 +84,7 @@ def _row(test: Paired) -> dict[str, float]:
 
 
 def gain_table(gains: pd.DataFrame) -> pd.DataFrame:
-    """Lay out ``gains`` for a page: a row an arm, a column a dimension, points with 95 % interval."""
+    """Lay out ``gains`` for a page: a row an arm, a column a dimension."""
     cell = gains.assign(
         text=[f"{r.gain:+.2f} [{r.low:+.2f}, {r.high:+.2f}]" for r in gains.itertuples()]
     )
@@ -98,32 +101,40 @@ def decomposition(runs: pd.DataFrame, backbone: str, dim: int = 100) -> str:
     controls = control_gains(runs, backbone, dim)
     if not controls:
         return "No paired records yet."
-    lines = ["| against coordinates, eps as printed | pixel AUROC [points] | AUPRO [points] | image AUROC [points] | seeds x categories |",
-             "|:--|--:|--:|--:|--:|"]
+    lines = [
+        "| against coordinates, eps as printed | pixel AUROC [points] | AUPRO [points] "
+        "| image AUROC [points] | seeds x categories |",
+        "|:--|--:|--:|--:|--:|",
+    ]
     for name, by_metric in controls.items():
-        cells = [_interval(by_metric.get(metric)) for metric in ("pixel_auroc", "aupro", "image_auroc")]
+        cells = [
+            _interval(by_metric.get(metric)) for metric in ("pixel_auroc", "aupro", "image_auroc")
+        ]
         test = next(iter(by_metric.values()))
         lines.append(f"| {name} | {' | '.join(cells)} | {test.n_seeds} x {test.n_categories} |")
     return "\n".join(lines)
 
 
-def control_gains(runs: pd.DataFrame, backbone: str, dim: int = 100) -> dict[str, dict[str, Paired]]:
+def control_gains(
+    runs: pd.DataFrame, backbone: str, dim: int = 100
+) -> dict[str, dict[str, Paired]]:
     """Compare the Gaussian and its controls with coordinates at one dimension, for every metric."""
     channels = _channels(runs, backbone)
     if channels is None:
         return {}
+    smaller = 0.01 * dim / channels
     controls = {
         "Gaussian (Eq. 6)": f"padim reduction=gaussian dim={dim}",
         "Gaussian, eps matched (x D/m)": f"padim reduction=gaussian dim={dim} eps_scale=matched",
         "Haar": f"padim reduction=haar dim={dim}",
-        "coordinates, eps / (D/m)": f"padim reduction=coordinate dim={dim} eps={0.01 * dim / channels!r}",
+        "coordinates, eps / (D/m)": f"padim reduction=coordinate dim={dim} eps={smaller!r}",
         "all channels": "padim reduction=none",
     }
     baseline = select(runs, f"padim reduction=coordinate dim={dim}", backbone)
     found: dict[str, dict[str, Paired]] = {}
     for name, run in controls.items():
         for metric in ("pixel_auroc", "aupro", "image_auroc"):
-            test = paired(_seeded(select(runs, run, backbone)), _seeded(baseline), metric)
+            test = paired(select(runs, run, backbone), baseline, metric)
             if test is not None:
                 found.setdefault(name, {})[metric] = test
     return found
@@ -144,10 +155,16 @@ def cost_table(runs: pd.DataFrame, backbone: str) -> pd.DataFrame:
     DataFrame
         Median over categories and seeds of runs on the CPU; a row a dimension.
     """
-    chosen = select(runs, "padim reduction=gaussian dim=1", backbone) if runs.empty else runs[
-        (runs["method"] == "padim") & (runs["backbone"] == backbone) & (runs["reduction"] == "gaussian")
-        & (runs["device"] == "cpu")
-    ]
+    chosen = (
+        select(runs, "padim reduction=gaussian dim=1", backbone)
+        if runs.empty
+        else runs[
+            (runs["method"] == "padim")
+            & (runs["backbone"] == backbone)
+            & (runs["reduction"] == "gaussian")
+            & (runs["device"] == "cpu")
+        ]
+    )
     if chosen.empty:
         return pd.DataFrame()
     per_image = chosen["seconds_score"] / chosen["n_test"] * 1000
@@ -176,14 +193,19 @@ def summary(curve: pd.DataFrame, gains: pd.DataFrame, runs: pd.DataFrame, name: 
     for row in at.itertuples():
         lines.append(
             f"- m = {row.dim}: Gaussian minus coordinates **{row.gain:+.2f}** points of {name} "
-            f"[{row.low:+.2f}, {row.high:+.2f}], ahead in {row.wins} of {row.pairs} category-seed pairs."
+            f"[{row.low:+.2f}, {row.high:+.2f}], ahead in {row.wins} of {row.pairs} "
+            "category-seed pairs."
         )
     spread = {
         reduction: seed_spread(curve, reduction) for reduction in ("coordinate", "gaussian", "haar")
     }
     lines.append(
         "- Standard deviation over seeds at m = 100, mean over categories: "
-        + ", ".join(f"{reduction} {value * 100:.2f}" for reduction, value in spread.items() if value is not None)
+        + ", ".join(
+            f"{reduction} {value * 100:.2f}"
+            for reduction, value in spread.items()
+            if value is not None
+        )
         + " points."
     )
     return "\n".join(lines)
@@ -199,10 +221,6 @@ def seed_spread(curve: pd.DataFrame, reduction: str, dim: int = 100) -> float | 
 def _channels(runs: pd.DataFrame, backbone: str) -> int | None:
     chosen = runs[runs["backbone"] == backbone] if len(runs) else runs
     return int(chosen["channels"].iloc[0]) if len(chosen) else None
-
-
-def _seeded(runs: pd.DataFrame) -> pd.DataFrame:
-    return runs.assign(seed=runs["seed"].fillna(0))
 
 
 def _interval(test: Paired | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import operator
 import os
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from adlib.errors import InputError
 Runs = dict[str, list[dict[str, Any]]]
 ROOT = Path(__file__).resolve().parent.parent
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-LIMITS = {"at most": lambda value, limit: value <= limit, "at least": lambda value, limit: value >= limit}
+KEPT = {"at most": operator.le, "at least": operator.ge}
 
 
 class Aim(NamedTuple):
@@ -46,11 +47,11 @@ class Aim(NamedTuple):
     @property
     def met(self) -> bool | None:
         """Whether the value keeps the limit; None where there is no value."""
-        return None if self.value is None else LIMITS[self.sense](self.value, self.limit)
+        return None if self.value is None else KEPT[self.sense](self.value, self.limit)
 
 
 def parser(doc: str) -> argparse.ArgumentParser:
-    """Return a parser with the options that every benchmark has; its help is the first line of `doc`."""
+    """Return a parser with the options of every benchmark; `doc` is the script's docstring."""
     options = argparse.ArgumentParser(description=doc.splitlines()[0])
     options.add_argument("--repeats", type=int, default=3, help="alternating runs of each side")
     options.add_argument("--json", type=Path, metavar="FILE", help="also write the results here")
@@ -58,11 +59,13 @@ def parser(doc: str) -> argparse.ArgumentParser:
     return options
 
 
-def main(arguments: argparse.Namespace, work: Callable[[str], dict], report: Callable[[], None]) -> None:
-    """Run one measurement if this is a worker, else the whole; bad input is one sentence and status 2."""
-    if arguments.repeats < 1:
-        sys.exit(f"--repeats must be at least 1, found {arguments.repeats}")
+def main(
+    arguments: argparse.Namespace, work: Callable[[str], dict], report: Callable[[], None]
+) -> None:
+    """Run one measurement if this is a worker, else the whole; bad input ends with status 2."""
     try:
+        if arguments.repeats < 1:
+            raise InputError(f"--repeats must be at least 1, found {arguments.repeats}")
         if arguments.worker:
             print(json.dumps(work(arguments.worker)))
         else:
@@ -113,12 +116,16 @@ def alternate(
 
 def _measure(command: list[str]) -> dict[str, Any]:
     environment = os.environ | dict.fromkeys(THREADS, "1") | {"HF_HUB_OFFLINE": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
+    )
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode == 2 and done.stderr.strip():
         raise InputError(done.stderr.strip().splitlines()[-1].partition(": ")[2])
     if done.returncode:
-        raise RuntimeError(f"{command[-1]} ended with status {done.returncode}:\n{done.stderr[-3000:]}")
+        raise RuntimeError(
+            f"{command[-1]} ended with status {done.returncode}:\n{done.stderr[-3000:]}"
+        )
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -142,7 +149,9 @@ def medians(runs: Runs) -> dict[str, dict[str, float]]:
     }
 
 
-def ratio(runs: Runs, over: str, under: str, value: Callable[[dict], float] | str) -> dict[str, float] | None:
+def ratio(
+    runs: Runs, over: str, under: str, value: Callable[[dict], float] | str
+) -> dict[str, float] | None:
     """Compare two sides turn by turn: median, lowest and highest of over / under.
 
     Parameters
@@ -169,30 +178,34 @@ def span(found: Mapping[str, float] | None, digits: int = 2) -> str:
     return f"{middle} [{low}, {high}]"
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Align rows of cells, the first column to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
+def table(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
+    """Return rows, the first of which is the header, as a Markdown table that reads well as text.
+
+    Parameters
+    ----------
+    rows : sequence of sequences of str
+    left : sequence of int
+        Columns to align to the left; the others go to the right.
+    """
+    widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        [
+            cell.ljust(n) if i in left else cell.rjust(n)
+            for i, (cell, n) in enumerate(zip(row, widths, strict=True))
+        ]
         for row in rows
-    )
+    ]
+    rule = ["-" * n if i in left else "-" * (n - 1) + ":" for i, n in enumerate(widths)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
 
 
-def aims_text(aims: Sequence[Aim]) -> str:
-    """Write one line an aim: met, missed or not measured."""
-    state = {True: "met", False: "missed", None: "not measured"}
-    return "\n".join(
-        f"{aim.what}: {'–' if aim.value is None else f'{aim.value:.3g}'} "
-        f"({aim.sense} {aim.limit:g}: {state[aim.met]})"
-        for aim in aims
-    )
+def described(aims: Sequence[Aim]) -> list[dict[str, Any]]:
+    """Return aims as plain objects, as a file holds them."""
+    return [aim._asdict() | {"met": aim.met} for aim in aims]
 
 
 def machine() -> dict[str, Any]:
-    """Return facts of the machine and the software, without names or paths (``records.environment``)."""
+    """Return facts of the machine and the software, without names or paths."""
     import psutil
 
     from adlib import records
@@ -212,7 +225,7 @@ def write(target: Path, benchmark: str, aims: Sequence[Aim], content: Mapping[st
     whole = {
         "benchmark": benchmark,
         "environment": machine(),
-        "aims": [aim._asdict() | {"met": aim.met} for aim in aims],
+        "aims": described(aims),
     } | dict(content)
     unfinished = target.with_name(target.name + ".unfinished")
     try:
@@ -220,7 +233,9 @@ def write(target: Path, benchmark: str, aims: Sequence[Aim], content: Mapping[st
         unfinished.write_text(json.dumps(_rounded(whole), indent=1) + "\n", encoding="utf-8")
         unfinished.replace(target)
     except OSError as error:
-        raise InputError(f"results must go to a file that can be written, {target} cannot ({error.strerror})") from error
+        raise InputError(
+            f"results must go to a file that can be written, {target} cannot ({error.strerror})"
+        ) from error
 
 
 def _rounded(value: Any) -> Any:

@@ -29,9 +29,12 @@ def rank(masks: np.ndarray, maps: np.ndarray) -> list[tuple[int, float]]:
 
 
 def pick(masks: np.ndarray, maps: np.ndarray) -> dict[str, tuple[int, float]]:
-    """Pick the best, the median and the worst case of ``rank``; fewer where there are fewer images."""
+    """Pick the best, the median and the worst case of ``rank``, as far as they differ."""
     ranked = rank(masks, maps)
-    if not ranked:
-        return {}
-    chosen = {"best": ranked[0], "typical": ranked[len(ranked) // 2], "worst": ranked[-1]}
-    return {name: case for name, case in chosen.items() if list(chosen.values()).index(case) == NAMES.index(name)}
+    places = (0, len(ranked) // 2, len(ranked) - 1)
+    named = zip(NAMES, places, strict=True)
+    return {
+        name: ranked[place]
+        for i, (name, place) in enumerate(named)
+        if ranked and place not in places[:i]
+    }

@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
 from adlib import __version__
 from adlib.errors import InputError
 
+EMBEDDED = "embedded"
+INTERRUPTED = (
+    "adlib: interrupted; everything already recorded is complete, the same command goes on"
+)
+
+
+class _Commands(TyperGroup):
+    """Turns what can go wrong in a command into one sentence and an exit status."""
+
+    def invoke(self, ctx: typer.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            print(f"adlib: {error}", file=sys.stderr)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            print(INTERRUPTED, file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
+    cls=_Commands,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Three papers on image anomaly detection, rebuilt, run and judged.",
 )
-EMBEDDED = "embedded"
 
 
 @app.callback(invoke_without_command=True)
@@ -102,11 +124,12 @@ def evaluate(
         crop=crop,
         cache=cache,
     )
-    out = Console()
     rows = sweep.run(
         plan, results=results, json_file=json_file, force=force, console=Console(stderr=True)
     )
-    out.print(_metric_table(rows))
+    # a pipe has no width to fit into
+    out = Console() if sys.stdout.isatty() else Console(width=400)
+    out.print(_metric_table(rows, sweep.SHOWN))
 
 
 @app.command()
@@ -153,49 +176,44 @@ def report(
     out: Annotated[Path, typer.Option(help="Folder for the fragments of the book's pages.")] = Path(
         "book/generated"
     ),
+    readme: Annotated[
+        Path | None, typer.Option(help="Also bring the generated block of this README up to date.")
+    ] = None,
 ) -> None:
     """Turn records into the generated parts of the book: verdicts, status, results at a glance."""
     from adlib import fragments
 
     for path in fragments.write_all(results, out):
         print(path)
+    if readme is not None:
+        print(fragments.write_readme(results, readme))
 
 
-def _metric_table(rows: list[dict]) -> Table:
+def _metric_table(rows: list[dict], metrics: tuple[str, ...]) -> Table:
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table(*columns, box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for name in columns:
+        table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(row.get(name)) for name in columns))
+        form = {name: ".4f" if name in metrics else "" for name in columns}
+        table.add_row(*(_cell(row.get(name), form[name]) for name in columns))
     return table
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, form: str) -> str:
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return format(value, form if isinstance(value, float) else "")
 
 
 def main() -> None:
     """Run the command line; bad input prints one sentence and exits with 2, ctrl-C with 130."""
-    try:
-        code = app(standalone_mode=False)
-    except InputError as error:
-        print(f"adlib: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except (KeyboardInterrupt, typer.Abort):  # typer turns the first into the second
-        print(
-            "adlib: interrupted; everything already recorded is complete, the same command goes on",
-            file=sys.stderr,
-        )
-        raise SystemExit(130) from None
-    except Exception as error:
-        import click
+    warnings.formatwarning = _warning
+    app()
 
-        if isinstance(error, click.ClickException):
-            error.show()
-            raise SystemExit(error.exit_code) from None
-        raise
-    raise SystemExit(code if isinstance(code, int) else 0)
+
+def _warning(message: Warning | str, *_: object, **__: object) -> str:
+    return f"adlib: warning: {message}\n"
 
 
 if __name__ == "__main__":

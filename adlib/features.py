@@ -212,7 +212,7 @@ def _open(folder: Path, backbone: Backbone, source: ImageFeatures) -> Features |
             for name in backbone.levels
         ]
         found = Features(levels, source.image_size)
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):
         return None
     return found if len(found) == len(source) else None
 

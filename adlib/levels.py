@@ -59,7 +59,10 @@ def reduce_levels(levels: list[Tensor], reduction: Reduction, grid: tuple[int, i
 
 
 def nearest(level: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Upsample (B, h, w, C) to a grid by nearest neighbour, as torch's ``interpolate`` does."""
+    """Upsample (B, h, w, C) to a grid by nearest neighbour: row i comes from floor(i h / H).
+
+    As torch's ``interpolate``, which in float32 misses that row for a few odd pairs of sizes.
+    """
     if tuple(level.shape[1:3]) == tuple(grid):
         return level
     rows, columns = (

@@ -17,6 +17,7 @@ from adlib import records
 from adlib.errors import InputError
 
 METRICS = ("image_auroc", "pixel_auroc", "aupro")
+SEEDLESS = -1  # in place of the seed of a run that draws nothing
 COVERAGE = 2.0  # tolerance in standard deviations
 MAD_TO_SD = float(1 / stats.norm.ppf(0.75))  # 1.4826, for normal errors
 KEY = ["method", "backbone", "category", "metric"]
@@ -270,20 +271,21 @@ def paired(a: pd.DataFrame, b: pd.DataFrame, value: str = "value") -> Paired | N
     Parameters
     ----------
     a, b : DataFrame
-        With ``category``, ``seed`` and the column `value`. A run without a seed (seed 0 only) is
-        compared with every seed of the other side.
+        With ``category``, ``seed`` and the column `value`. Runs that draw nothing (no seed, or -1)
+        are compared with every seed of the other side.
 
     Returns
     -------
     Paired or None
         None where fewer than two seeds are common to both in at least one category.
     """
-    left = a.pivot_table(index="seed", columns="category", values=value)
-    right = b.pivot_table(index="seed", columns="category", values=value)
-    if len(right) == 1 and len(left) > 1:
-        right = pd.DataFrame([right.iloc[0]] * len(left), index=left.index)
-    if len(left) == 1 and len(right) > 1:
-        left = pd.DataFrame([left.iloc[0]] * len(right), index=right.index)
+    left, right = (
+        runs.assign(seed=runs["seed"].fillna(SEEDLESS)).pivot_table(
+            index="seed", columns="category", values=value
+        )
+        for runs in (a, b)
+    )
+    left, right = _spread(left, right), _spread(right, left)
     difference = (left - right).dropna(axis=1, how="all").dropna(axis=0)
     if len(difference) < 2 or difference.shape[1] == 0:
         return None
@@ -309,6 +311,13 @@ def paired(a: pd.DataFrame, b: pd.DataFrame, value: str = "value") -> Paired | N
         difference.shape[1],
         p_value,
     )
+
+
+def _spread(lone: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """Repeat a result that depends on no seed for every seed of the other side."""
+    if list(lone.index) != [SEEDLESS] or list(other.index) == [SEEDLESS]:
+        return lone
+    return pd.DataFrame([lone.iloc[0]] * len(other), index=other.index)
 
 
 def mean_sd(values: pd.Series, digits: int = 2) -> str:

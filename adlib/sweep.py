@@ -71,10 +71,10 @@ class Plan:
         if "seed" in parameters.of(method):
             values["seed"] = list(self.seeds)
         checked = [parameters.check(method, combination) for combination in grid(values)]
-        unique = {
-            repr(method.effective(combination)): combination for combination in reversed(checked)
-        }
-        return list(reversed(unique.values()))
+        unique: dict[str, dict[str, Any]] = {}
+        for combination in checked:
+            unique.setdefault(repr(method.effective(combination)), combination)
+        return list(unique.values())
 
 
 def run(

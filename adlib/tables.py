@@ -28,19 +28,24 @@ def jl_table1(results: Path | str = "results", backbone: str = "resnet18") -> pd
     -------
     DataFrame
         A row a category. For PaDiM and for JL: the printed number, the other implementations, ours
-        as mean ± sd (seeds), signed difference and the tolerance of ``report.compare``, marked where
-        it lies outside; then Haar and no reduction. ``not run`` where there is no record: one
+        as mean ± sd (seeds), signed difference and the tolerance of ``report.compare``,
+        marked where it lies outside; then Haar and no reduction. ``not run`` where there is no record: one
         column ``ours`` where that holds for the whole backbone.
     """
     printed = reported(results)
     printed = printed[
         (printed["metric"] == "pixel_auroc")
-        & ((printed["paper"] == "jl_padim") & (printed["where"] == "Table 1") | (printed["source"] != "paper"))
+        & (
+            (printed["paper"] == "jl_padim") & (printed["where"] == "Table 1")
+            | (printed["source"] != "paper")
+        )
     ]
     runs = records.table(results)
     cells = compare(printed, runs, backbone=backbone)
     others = [name for name in printed["source"].unique() if name != "paper"]
-    rows = [_category_row(group, runs, others) for _, group in cells.groupby("category", sort=False)]
+    rows = [
+        _category_row(group, runs, others) for _, group in cells.groupby("category", sort=False)
+    ]
     table = pd.DataFrame(rows).set_index("category")
     empty = [name for name in table if table[name].isin([NOT_RUN, NOTHING]).all()]
     return table.drop(columns=empty).assign(ours=NOT_RUN) if empty else table
@@ -58,8 +63,13 @@ def _category_row(cells: pd.DataFrame, runs: pd.DataFrame, others: list[str]) ->
         row[f"{name}, ours"] = _ours(cell)
         row[f"{name}, difference"] = _difference(cell)
     width = first["run"].rpartition("dim=")[2]
-    for name, run in (("Haar, ours", f"padim reduction=haar dim={width}"), ("all channels, ours", "padim reduction=none")):
-        values = by_seed(select(runs, run, first["backbone"], first["category"]), "pixel_auroc") * 100
+    for name, run in (
+        ("Haar, ours", f"padim reduction=haar dim={width}"),
+        ("all channels, ours", "padim reduction=none"),
+    ):
+        values = (
+            by_seed(select(runs, run, first["backbone"], first["category"]), "pixel_auroc") * 100
+        )
         row[name] = mean_sd(values) if len(values) else NOT_RUN
     return row
 
@@ -115,6 +125,13 @@ def live(runs: dict) -> pd.DataFrame:
     for metric in names:
         rows[metric] = rows.get(metric, np.nan)
     grouped = rows.groupby(["category", "reduction"], sort=False)
-    return pd.DataFrame(
-        {name: grouped[metric].agg(lambda v: mean_sd(v.dropna() * 100)) for metric, name in names.items()}
-    ).reset_index().set_index("category")
+    return (
+        pd.DataFrame(
+            {
+                name: grouped[metric].agg(lambda v: mean_sd(v.dropna() * 100))
+                for metric, name in names.items()
+            }
+        )
+        .reset_index()
+        .set_index("category")
+    )

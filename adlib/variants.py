@@ -38,7 +38,7 @@ PADIM_VARIANTS = [
     Variant("image score from unsmoothed distances", "the report's text", {"image_score": "raw"}),
     Variant("256 x 256 without centre crop", "anomalib's default", {"crop": 256}),
     Variant("backbone in bfloat16", "an option here", {"precision": "bfloat16"}),
-    Variant("eps 4.48 times smaller", "what Eq. 6 does to eps at m = 100", {"eps": 0.01 * 100 / 448}),
+    Variant("eps 4.48 times smaller", "what Eq. 6 does to it at m = 100", {"eps": 0.01 * 100 / 448}),
     Variant("Gaussian projection", "the report's Eq. 6", {"reduction": "gaussian"}),
     Variant("orthonormal projection", "the report's Section 3", {"reduction": "haar"}),
     Variant("sparse random projection", "Li et al. 2006", {"reduction": "sparse"}),
@@ -87,8 +87,9 @@ def padim_effects(runs: pd.DataFrame) -> str:
     if table.empty:
         return "No variant is recorded yet."
     return (
-        "Difference from PaDiM as run here (ResNet-18, 100 coordinates), percentage points with a 95 % interval "
-        "over seeds; the categories differ between rows.\n\n" + table.to_markdown(index=False, disable_numparse=True)
+        "Difference from PaDiM as run here (ResNet-18, 100 coordinates), percentage points with a "
+        "95 % interval over seeds; the categories differ between rows.\n\n"
+        + table.to_markdown(index=False, disable_numparse=True)
     )
 
 
@@ -96,7 +97,7 @@ def _where(runs: pd.DataFrame, values: dict[str, object]) -> pd.DataFrame:
     chosen = runs
     for column, value in values.items():
         chosen = chosen[chosen[column] == value]
-    return chosen.assign(seed=chosen["seed"].fillna(0))
+    return chosen
 
 
 def _cell(test: Paired | None) -> str:

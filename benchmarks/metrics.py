@@ -8,21 +8,19 @@ Each measurement runs in its own process on the same synthetic maps, the two sid
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
-import subprocess
 import sys
 import time
-from importlib.metadata import version
-from pathlib import Path
+from argparse import Namespace
 from statistics import median
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
+from adlib import bench, bench_report
+
 SIDES = ("adlib", "baseline")
-ROOT = Path(__file__).resolve().parent.parent
+CLAIMED = 1024  # side of the maps for which the aims were set
 
 
 def synthetic(count: int, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -59,40 +57,27 @@ def measured(side: str, masks: np.ndarray, maps: np.ndarray) -> tuple[float, flo
     return float(roc_auc_score(masks.ravel(), maps.ravel())), global_sort_pro(masks, maps)
 
 
-def peak_bytes() -> int:
-    """Largest resident size of this process so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
-
-
 def work(side: str, count: int, size: int) -> dict[str, float]:
-    """One measurement: seconds, peak bytes above the inputs, and the two values."""
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    """One measurement: seconds, peak MB above the inputs, and the two values."""
+    sys.path.insert(0, str(bench.ROOT / "tests"))  # the plain versions to compare with
     measured(side, *synthetic(4, 64))  # imports and first-use costs are paid here
-    before = peak_bytes()
+    before = bench.peak_mb()
     masks, maps = synthetic(count, size)
     start = time.perf_counter()
     auroc, aupro = measured(side, masks, maps)
     seconds = time.perf_counter() - start
-    above = peak_bytes() - before - masks.nbytes - maps.nbytes
+    above = bench.peak_mb() - before - (masks.nbytes + maps.nbytes) / 1e6
     share = float(masks.mean())
     return {
-        "seconds": seconds, "bytes_above": above, "auroc": auroc, "aupro": aupro, "share": share
+        "seconds": seconds, "mb_above": above, "auroc": auroc, "aupro": aupro, "share": share
     }  # fmt: skip
 
 
-def compare(count: int, size: int, repeats: int) -> dict:
+def compare(count: int, size: int, repeats: int) -> dict[str, Any]:
     """Both sides in turn, ``repeats`` times, each run in a fresh process."""
-    runs: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
-    for _ in range(repeats):
-        for side in SIDES:
-            command = [sys.executable, __file__, "--worker", side, "--count", str(count)]
-            done = subprocess.run(
-                [*command, "--sizes", str(size)], check=True, capture_output=True, text=True
-            )
-            runs[side].append(json.loads(done.stdout))
+    passed = ["--count", str(count), "--sizes", str(size)]
+    runs = bench.alternate(__file__, dict.fromkeys(SIDES, sys.executable), passed, repeats)
     ours, theirs = runs["adlib"], runs["baseline"]
-    ratios = [b["seconds"] / a["seconds"] for a, b in zip(ours, theirs, strict=True)]
     return {
         "count": count,
         "size": size,
@@ -100,9 +85,9 @@ def compare(count: int, size: int, repeats: int) -> dict:
         "anomalous_share": ours[0]["share"],
         "seconds": {side: median(run["seconds"] for run in runs[side]) for side in SIDES},
         "gigabytes_above": {
-            side: max(run["bytes_above"] for run in runs[side]) / 1e9 for side in SIDES
+            side: max(0.0, *(run["mb_above"] for run in runs[side])) / 1000 for side in SIDES
         },
-        "time_ratio": {"median": median(ratios), "lowest": min(ratios), "highest": max(ratios)},
+        "time_ratio": bench.ratio(runs, "baseline", "adlib", "seconds"),
         "largest_difference": max(
             abs(a[key] - b[key])
             for a, b in zip(ours, theirs, strict=True)
@@ -112,47 +97,47 @@ def compare(count: int, size: int, repeats: int) -> dict:
     }
 
 
-def table(results: list[dict]) -> str:
-    """Fixed-width table, one row per size."""
-    lines = [
-        "megapixels  adlib s  baseline s  ratio [low, high]     ns/pixel"
-        "  adlib GB  baseline GB  difference"
-    ]
-    for row in results:
-        seconds, memory, ratio = row["seconds"], row["gigabytes_above"], row["time_ratio"]
-        span = f"{ratio['median']:.1f} [{ratio['lowest']:.1f}, {ratio['highest']:.1f}]"
-        lines.append(
-            f"{row['pixels'] / 1e6:10.1f}  {seconds['adlib']:7.2f}  {seconds['baseline']:10.2f}"
-            f"  {span:20}  {1e9 * seconds['adlib'] / row['pixels']:8.1f}"
-            f"  {memory['adlib']:8.2f}  {memory['baseline']:11.2f}"
-            f"  {row['largest_difference']:10.0e}"
-        )
-    return "\n".join(lines)
+def aims_of(results: list[dict[str, Any]]) -> list[bench.Aim]:
+    """Hold the largest maps against what was asked for."""
+    found = [row for row in results if row["size"] == CLAIMED]
+    row = found[0] if found else None
+    maps = f"maps of {CLAIMED} x {CLAIMED}"
+    return [
+        bench.Aim(
+            f"AUROC and AUPRO of {maps}, scikit-learn and a global sort over adlib",
+            row and row["time_ratio"]["median"], "at least", 10.0,
+        ),
+        bench.Aim(
+            f"AUROC and AUPRO of {maps}, peak memory above the inputs, GB",
+            row and row["gigabytes_above"]["adlib"], "at most", 0.5,
+        ),
+    ]  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def options() -> Namespace:
+    """Read the command line."""
+    parser = bench.parser(__doc__)
     parser.add_argument("--count", type=int, default=83, help="number of maps (default 83)")
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[256, 512, 1024], help="sides of the square maps"
     )
-    parser.add_argument("--repeats", type=int, default=3, help="alternating runs of each side")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results here")
-    parser.add_argument("--worker", choices=SIDES, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.worker:
-        print(json.dumps(work(args.worker, args.count, args.sizes[0])))
-        return
+    return parser.parse_args()
+
+
+def report(args: Namespace) -> None:
+    """Measure every size, print ratios, write the file."""
     results = [compare(args.count, size, args.repeats) for size in args.sizes]
-    print(table(results))
-    print("Seconds are medians; GB is the peak above the inputs; ratio is baseline over adlib.")
+    aims = aims_of(results)
+    content = {"results": results}
+    print(bench_report.metrics(content), bench_report.aims(bench.described(aims)), sep="\n\n")
     if args.json:
-        packages = {name: version(name) for name in ("numpy", "scipy", "scikit-learn")}
-        record = {"benchmark": "metrics", "packages": packages, "results": results}
-        unfinished = args.json.with_name(args.json.name + ".unfinished")
-        unfinished.write_text(json.dumps(record, indent=1) + "\n")
-        unfinished.replace(args.json)
+        bench.write(args.json, "metrics", aims, content)
 
 
 if __name__ == "__main__":
-    main()
+    arguments = options()
+    bench.main(
+        arguments,
+        lambda side: work(side, arguments.count, arguments.sizes[0]),
+        lambda: report(arguments),
+    )

@@ -13,14 +13,14 @@ libraries keep the same channels, so that their anomaly maps can be compared.
 anomalib is optional; it may live in an environment of its own::
 
     python -m venv peer && peer/bin/pip install -c constraints.txt -e . anomalib==2.7.0
-    python benchmarks/padim.py --root DIR --category bottle --weights FILE --peer-python peer/bin/python
+    python benchmarks/padim.py --root DIR --weights FILE --peer-python peer/bin/python
 
 Without ``--root`` the embedded data are used, without ``--weights`` random weights: the times are
 those of any weights, the quality is not.
 
-What is granted to anomalib: batches of 32, its default; no loader processes, which one thread could
-not use; no pictures of results, which it would draw by default. ``Engine.fit`` validates on the test
-images to find its thresholds, as its MVTec AD module does by default.
+What is granted to anomalib: batches of 32, its default; no loader processes, which one thread
+could not use; no pictures of results, which it would draw by default. ``Engine.fit`` validates on
+the test images to find its thresholds, as its MVTec AD module does by default.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from typing import Any
 
 import numpy as np
 
-from adlib import bench
+from adlib import bench, bench_report
 
 SIDES = ("backbone", "adlib", "anomalib_model", "anomalib_engine")
 SAME_EPS = "adlib_same_eps"  # untimed: our maps with anomalib's regulariser
@@ -55,7 +55,9 @@ def options() -> Namespace:
     parser.add_argument("--weights", default="random", help="file; default: random weights")
     parser.add_argument("--backbone", choices=("resnet18", "wide_resnet50_2"), default="resnet18")
     parser.add_argument("--dim", type=int, default=100, help="m, channels that are kept")
-    parser.add_argument("--peer-python", default=sys.executable, help="interpreter that has anomalib")
+    parser.add_argument(
+        "--peer-python", default=sys.executable, help="interpreter that has anomalib"
+    )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the anomaly maps there")
     return parser.parse_args()
 
@@ -97,7 +99,11 @@ def backbone_alone(args: Namespace, side: str) -> dict[str, float]:
         del batch
     for batch in ImageFeatures(backbone, category.test).batches(SCORE_BATCH):
         del batch
-    return {"seconds": time.perf_counter() - start, "peak_mb": bench.peak_mb(), "imported_mb": imported}
+    return {
+        "seconds": time.perf_counter() - start,
+        "peak_mb": bench.peak_mb(),
+        "imported_mb": imported,
+    }
 
 
 def ours(args: Namespace, side: str) -> dict[str, float]:
@@ -188,7 +194,10 @@ def their_engine(args: Namespace, side: str) -> dict[str, Any]:
     equip(model.model, args)
     with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(sys.stderr):
         engine = Engine(
-            accelerator="cpu", default_root_dir=scratch, enable_progress_bar=False, enable_model_summary=False
+            accelerator="cpu",
+            default_root_dir=scratch,
+            enable_progress_bar=False,
+            enable_model_summary=False,
         )
         imported = bench.peak_mb()
         start = time.perf_counter()
@@ -278,7 +287,9 @@ def peer_versions() -> dict[str, str]:
     """Return the versions of anomalib and of what it stands on."""
     from importlib.metadata import version
 
-    return {name: version(name) for name in ("anomalib", "lightning", "timm", "torch", "torchmetrics")}
+    return {
+        name: version(name) for name in ("anomalib", "lightning", "timm", "torch", "torchmetrics")
+    }
 
 
 def has_anomalib(python: str) -> bool:
@@ -322,7 +333,7 @@ def report(args: Namespace) -> None:
     skipped = {}
     if not has_anomalib(args.peer_python):
         skipped = {side: "anomalib is not installed" for side in SIDES[2:]}
-        print("anomalib is not installed in that Python (--peer-python): its two sides are left out.")
+        print("anomalib is not installed in that Python (--peer-python): its sides are left out.")
     pythons = {side: python for side, python in pythons.items() if side not in skipped}
     with tempfile.TemporaryDirectory() as folder:
         passed = [*sys.argv[1:], "--keep", folder]
@@ -337,15 +348,19 @@ def report(args: Namespace) -> None:
             runs, "adlib", "backbone", lambda run: run.get("seconds_with_metrics", run["seconds"])
         ),
         "anomalib_model_over_adlib": bench.ratio(runs, "anomalib_model", "adlib", "seconds"),
-        "anomalib_engine_over_adlib": bench.ratio(runs, "anomalib_engine", "adlib", "seconds_with_metrics"),
+        "anomalib_engine_over_adlib": bench.ratio(
+            runs, "anomalib_engine", "adlib", "seconds_with_metrics"
+        ),
     }
     aims = [
-        aim("PaDiM, fit and score over the backbone alone", ratios["adlib_over_backbone"], "at most", 1.3),
+        aim("fit and score over the backbone alone", ratios["adlib_over_backbone"], "at most", 1.3),
         aim(
-            "PaDiM, anomalib's engine over adlib, end to end with metrics",
-            ratios["anomalib_engine_over_adlib"], "at least", 2.0,
+            "anomalib's engine over adlib, both with metrics",
+            ratios["anomalib_engine_over_adlib"],
+            "at least",
+            2.0,
         ),
-    ]  # fmt: skip
+    ]
     content = {
         "settings": {
             "dataset": category.dataset,
@@ -363,15 +378,14 @@ def report(args: Namespace) -> None:
         "maps": maps,
         "runs": runs,
     }
-    print(text(content))
-    print(bench.aims_text(aims))
+    print(bench_report.padim(content), bench_report.aims(bench.described(aims)), sep="\n\n")
     if args.json:
         bench.write(args.json, "padim", aims, content)
 
 
 def aim(what: str, found: dict[str, float] | None, sense: str, limit: float) -> bench.Aim:
     """Hold the median of a ratio against its limit."""
-    return bench.Aim(what, found and found["median"], sense, limit)
+    return bench.Aim(f"PaDiM, {what}", found and found["median"], sense, limit)
 
 
 def weights_label(args: Namespace) -> str:
@@ -379,20 +393,6 @@ def weights_label(args: Namespace) -> str:
     from adlib.backbones import Backbone
 
     return Backbone(args.backbone, weights=args.weights, device="cpu").origin.label
-
-
-def text(content: dict[str, Any]) -> str:
-    """Write the table of times and the ratios."""
-    rows = [["", "fit s", "score s", "both s", "with metrics s", "peak GB"]]
-    for side, values in content["medians"].items():
-        cells = [values.get(name) for name in ("fit", "score", "seconds", "seconds_with_metrics")]
-        cells.append(values["peak_mb"] / 1000)
-        rows.append([side, *("–" if cell is None else f"{cell:.2f}" for cell in cells)])
-    lines = [bench.table(rows), "Medians; the engine's stages are fit with validation, and test."]
-    lines += [f"{name.replace('_', ' ')}: {bench.span(found)}" for name, found in content["ratios"].items()]
-    if content["maps"]:
-        lines += [f"maps, {name.replace('_', ' ')}: {value:.3g}" for name, value in content["maps"].items()]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,9 @@
 dataset: str = "embedded"  # data set of the live run {embedded, mvtec_ad}
 root: str | None = None  # folder with one folder a category; none: the embedded data
 categories: list[str] = ["brick", "gear"]  # categories of the live run
-backbone: str = "efficientnet_lite0"  # backbone of the live run {resnet18, wide_resnet50_2, efficientnet_lite0}
+backbone: str = (
+    "efficientnet_lite0"  # backbone of the live run {resnet18, wide_resnet50_2, efficientnet_lite0}
+)
 weights: str | None = None  # file with the backbone's weights; none: package, cache, download
 dims: list[int] = [10, 25, 50, 100]  # reduced dimensions m of the live run [1..4096]
 n_seeds: int = 3  # random draws per setting of the live run [2..100]
@@ -41,11 +43,15 @@ from adlib import ablation, evaluate, figures, pictures, records, report
 curve = report.dimension_curve("resnet18", metric, results)
 recorded = sorted(curve["category"].unique())
 name = metric.replace("_", " ").replace("auroc", "AUROC").replace("aupro", "AUPRO")
-Markdown(f"## Recorded on MVTec AD, ResNet-18\n\n{len(curve)} runs on {', '.join(recorded) or 'no category yet'}.")
+Markdown(
+    f"## Recorded on MVTec AD, ResNet-18\n\n{len(curve)} runs on {', '.join(recorded) or 'no category yet'}."
+)
 
 # %% mystnb={"image": {"alt": "Four panels, one a category: detection quality against the number of dimensions for coordinates, Gaussian and Haar, with the unreduced value as a dashed line.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-dimension", "caption": "The dimension ablation on MVTec AD with ResNet-18, eps as printed: mean over seeds (line), range (band) and every seed (dots). Dashed: all 448 channels, no reduction."}} tags=["remove-input"]
 fig = pictures.dimension_panels(curve, name)
-figures.svg(fig, "Dimension ablation", "Detection quality against reduced dimension, one panel a category.")
+figures.svg(
+    fig, "Dimension ablation", "Detection quality against reduced dimension, one panel a category."
+)
 
 # %% [markdown]
 # ## The paired question
@@ -58,10 +64,16 @@ figures.svg(fig, "Dimension ablation", "Detection quality against reduced dimens
 # %% mystnb={"image": {"alt": "Gain over the coordinate selection in percentage points against the number of dimensions, with intervals, for Gaussian and Haar with printed and with matched eps.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-gain", "caption": "Gain over PaDiM's coordinate selection at equal dimension, in percentage points: mean over categories and seeds, 95 % interval over seeds. Open markers: eps matched to the scale of the projection."}} tags=["remove-input"]
 gains = ablation.gains(curve)
 fig = pictures.gain(gains, name)
-figures.svg(fig, "Gain over coordinates", "Paired gain over the coordinate selection against dimension.")
+figures.svg(
+    fig, "Gain over coordinates", "Paired gain over the coordinate selection against dimension."
+)
 
 # %% tags=["remove-input"]
-Markdown(ablation.gain_table(gains).to_markdown(index=False, disable_numparse=True) if len(gains) else "No paired records yet.")
+Markdown(
+    ablation.gain_table(gains).to_markdown(index=False, disable_numparse=True)
+    if len(gains)
+    else "No paired records yet."
+)
 
 # %% [markdown]
 # ## How much of the gain is the regulariser?
@@ -95,8 +107,12 @@ Markdown(ablation.cost_table(records.table(results), "resnet18").to_markdown(dis
 # %% mystnb={"image": {"alt": "Detection quality against the number of dimensions on the live data, for coordinates, Gaussian and Haar.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-dimension-live", "caption": "The same ablation, run while this page was built, on the data named by the parameters: mean over categories, range over seeds."}} tags=["remove-input"]
 live = []
 for category in categories:
-    experiment = evaluate.open_experiment(dataset, category, root=root, backbone=backbone, weights=weights)
-    for values in evaluate.grid({"reduction": list(pictures.COLORS), "dim": dims, "seed": list(range(n_seeds))}):
+    experiment = evaluate.open_experiment(
+        dataset, category, root=root, backbone=backbone, weights=weights
+    )
+    for values in evaluate.grid(
+        {"reduction": list(pictures.COLORS), "dim": dims, "seed": list(range(n_seeds))}
+    ):
         measured = experiment.run("padim", values).record["metrics"]
         live.append(values | {"category": category, "value": measured.get(metric, np.nan)})
 live = pd.DataFrame(live)

@@ -85,14 +85,14 @@ lost = p_ * (sp.sqrt(s_) - sp.sqrt(x_)) / (sp.sqrt(s_) + sp.sqrt(x_))
 algebra = {
     r"the intervals begin to overlap at $\epsilon = k$": sp.solve(overlap, eps_) == [k_],
     r"Eq. 12: $r = 2k/(\epsilon+k)$": sp.simplify(1 - overlap / span - r) == 0,
-    r"Eq. 13 with Eq. 14 is Eq. 15": sp.simplify(
-        (p_ * r + 1 - p_).subs(eps_, sp.sqrt(q_ / x_)) - y
-    ) == 0,
+    r"Eq. 13 with Eq. 14 is Eq. 15": sp.simplify((p_ * r + 1 - p_).subs(eps_, sp.sqrt(q_ / x_)) - y)
+    == 0,
     r"$y = 1$ at $x = q/k^2$, whatever $p$": sp.simplify(y.subs(x_, q_ / k_**2)) == 1,
     r"$r$ falls through 1/2 at $\epsilon = 3k$": sp.solve(r - sp.Rational(1, 2), eps_) == [3 * k_],
     r"$1-y = p\,(\sqrt{s}-\sqrt{x})/(\sqrt{s}+\sqrt{x})$ with $s = q/k^2$": sp.simplify(
         (1 - y - lost).subs(q_, s_ * k_**2)
-    ) == 0,
+    )
+    == 0,
 }
 Markdown(
     "| statement | holds |\n| --- | --- |\n"
@@ -149,7 +149,8 @@ algebra_uniform = {
     r"$P(d_1<d_2) = (\epsilon-k)^2/(2\epsilon^2(1-k^2))$": sp.simplify(exchanged - formula) == 0,
     r"$P(d_1>d_2) - r$ is positive for $0<k<\epsilon<1$": sp.simplify(
         1 - formula - r - excess / denominator
-    ) == 0,
+    )
+    == 0,
 }
 Markdown(
     "| statement | holds |\n| --- | --- |\n"
@@ -271,9 +272,7 @@ figures.svg(
 spectrum = theory.power_spectrum(channels, decay)
 mean_eps = eps_ratio * spectrum.mean()
 limit = min(channels, n_train - 1)
-delta2 = theory.calibrate(
-    partial(theory.projected_f_law, m, n_train, channels), reference_auroc
-)
+delta2 = theory.calibrate(partial(theory.projected_f_law, m, n_train, channels), reference_auroc)
 best = theory.best_dimension(n_train, channels, delta2)
 # where a covariance without eps exists
 few, many = np.geomspace(max(limit / 40, 1), limit / 2, 5), np.linspace(0.7, 1, 3) * limit
@@ -287,8 +286,15 @@ arms = {
 }
 simulated = {
     arm: theory.refit_curve(
-        at, n_train, spectrum, delta2,
-        reduction=name, eps=eps, eps_scale=scale, n_fits=2 * n_pairs, seed=seed,
+        at,
+        n_train,
+        spectrum,
+        delta2,
+        reduction=name,
+        eps=eps,
+        eps_scale=scale,
+        n_fits=2 * n_pairs,
+        seed=seed,
     )
     for arm, (at, name, eps, scale) in arms.items()
 }
@@ -388,7 +394,9 @@ for ax, category in zip(panels, fits, strict=False):
     at, low, eq15, single, mixed, refit = fits[category]
     x = np.linspace(at[0], at[-1], 100)
     predicted = [
-        (x, theory.report_shape(x, eq15.overlap, eq15.end)), (at[low], single), (at[low], mixed),
+        (x, theory.report_shape(x, eq15.overlap, eq15.end)),
+        (at[low], single),
+        (at[low], mixed),
         (at, refit),
     ]
     for name, style, (where, values) in zip(names, ["-", "--", ":", "-."], predicted, strict=True):
@@ -398,13 +406,18 @@ for ax, category in zip(panels, fits, strict=False):
         spread = runs[runs["reduction"] == name].groupby("dim")["value"].agg(["mean", "min", "max"])
         error = [spread["mean"] - spread["min"], spread["max"] - spread["mean"]]
         ax.errorbar(
-            spread.index + 4 * (i - 1), spread["mean"], error,
-            fmt=figures.MARKERS[i], color="black", markersize=4, label=f"measured, {name}",
+            spread.index + 4 * (i - 1),
+            spread["mean"],
+            error,
+            fmt=figures.MARKERS[i],
+            color="black",
+            markersize=4,
+            label=f"measured, {name}",
         )
     margin = 0.2 * np.ptp(runs["value"])
     ax.set_ylim(runs["value"].min() - margin, runs["value"].max() + margin)
     ax.set(title=category, xlabel="dimension m", ylabel="pixel AUROC")
-for ax in panels[len(fits):]:
+for ax in panels[len(fits) :]:
     ax.set_visible(False)
 fig.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 figures.svg(

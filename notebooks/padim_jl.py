@@ -22,7 +22,9 @@
 dataset: str = "embedded"  # data set; mvtec_ad reads any folder in that layout {embedded, mvtec_ad}
 root: str | None = None  # folder with one folder a category; none: the embedded data
 categories: list[str] = ["brick", "gear"]  # categories of the live run
-backbone: str = "efficientnet_lite0"  # backbone of the live run {resnet18, wide_resnet50_2, efficientnet_lite0}
+backbone: str = (
+    "efficientnet_lite0"  # backbone of the live run {resnet18, wide_resnet50_2, efficientnet_lite0}
+)
 weights: str | None = None  # file with the backbone's weights; none: package, cache, download
 dim: int = 100  # reduced dimensions m [1..4096]
 n_seeds: int = 3  # random draws per reduction [1..100]
@@ -60,8 +62,12 @@ missing = [
     *tables.missing_commands(table_r18, "resnet18", 100),
     *tables.missing_commands(table_wrn, "wide_resnet50_2", 550),
 ]
-Markdown("**What was not run, and the commands that fill it** (they need the images and the weights; the page then shows "
-         "the new rows):\n\n" + "\n".join(f"```sh\n{command}\n```" for command in missing) if missing else "Every row was run.")
+Markdown(
+    "**What was not run, and the commands that fill it** (they need the images and the weights; the page then shows "
+    "the new rows):\n\n" + "\n".join(f"```sh\n{command}\n```" for command in missing)
+    if missing
+    else "Every row was run."
+)
 
 # %% [markdown]
 # ## The same, live
@@ -70,15 +76,21 @@ Markdown("**What was not run, and the commands that fill it** (they need the ima
 
 # %% tags=["remove-input"]
 experiments = {
-    category: evaluate.open_experiment(dataset, category, root=root, backbone=backbone, weights=weights)
+    category: evaluate.open_experiment(
+        dataset, category, root=root, backbone=backbone, weights=weights
+    )
     for category in categories
 }
 reductions = ("coordinate", "gaussian", "haar", "none")
-settings = [{"reduction": r, "dim": dim, "eps_scale": eps_scale, "seed": seed}
-            for r in reductions for seed in range(n_seeds if r != "none" else 1)]
+settings = [
+    {"reduction": r, "dim": dim, "eps_scale": eps_scale, "seed": seed}
+    for r in reductions
+    for seed in range(n_seeds if r != "none" else 1)
+]
 runs = {
     (category, s["reduction"], s["seed"]): experiment.run("padim", s)
-    for category, experiment in experiments.items() for s in settings
+    for category, experiment in experiments.items()
+    for s in settings
 }
 Markdown(tables.live(runs).to_markdown(disable_numparse=True))
 
@@ -96,9 +108,19 @@ for category, experiment in experiments.items():
     maps = {name: runs[category, reduction, 0].scores.map for name, reduction in shown.items()}
     for case, (index, auroc) in cases.pick(experiment.masks, maps["PaDiM"]).items():
         test = experiment.category.test
-        rows.append((test[index], experiment.masks[index], {name: each[index] for name, each in maps.items()}))
+        rows.append(
+            (
+                test[index],
+                experiment.masks[index],
+                {name: each[index] for name, each in maps.items()},
+            )
+        )
         labels.append(f"{category}, {test.defects[index]}\n{case} ({auroc:.3f})")
-figures.svg(figures.gallery(rows, labels=labels, width=7), "Anomaly maps", "Images, defects and three anomaly maps each.")
+figures.svg(
+    figures.gallery(rows, labels=labels, width=7),
+    "Anomaly maps",
+    "Images, defects and three anomaly maps each.",
+)
 
 # %% [markdown]
 # ## Summary
@@ -109,8 +131,9 @@ at = curve[(curve["dim"] == 100) & (curve["eps_scale"] == "nominal")]
 test = report.paired(at[at["reduction"] == "gaussian"], at[at["reduction"] == "coordinate"])
 run_here = [name for name, row in table_r18.iterrows() if tables.NOT_RUN not in row.to_numpy()]
 Markdown(
-    "No paired records yet." if test is None else
-    f"- Recorded with ResNet-18: {', '.join(run_here)}. At m = 100 the Gaussian projection is ahead of the coordinates by "
+    "No paired records yet."
+    if test is None
+    else f"- Recorded with ResNet-18: {', '.join(run_here)}. At m = 100 the Gaussian projection is ahead of the coordinates by "
     f"**{test.mean * 100:+.2f}** points of pixel AUROC (95 % interval {test.low * 100:+.2f} to {test.high * 100:+.2f}; "
     f"{test.n_seeds} seeds, {test.n_categories} categories).\n"
     "- Why, and how much of it is the regulariser, is the question of the next page."

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from reference import concatenated, mahalanobis, padim
 from safetensors.torch import load_file, save_file
 
-from adlib import model_file, padim as module
+from adlib import model_file
+from adlib import padim as module
 from adlib.errors import InputError
 from adlib.features import Features
 from adlib.levels import nearest, pooled_covariance, reduce_levels
@@ -100,7 +101,8 @@ def test_the_dual_form_does_not_cancel_with_a_tiny_eps(eps):
     test = np.concatenate([train[:2], (train[:1] + train[1:2]) / 2, train[:1] + 3])
     mean, factor = fit_positions(torch.from_numpy(train), eps)
     found = squared_distances(torch.from_numpy(test), mean, factor, eps).sqrt().numpy()
-    np.testing.assert_allclose(found, mahalanobis(train, test, eps), rtol=2e-5)
+    np.testing.assert_allclose(found, mahalanobis(train, test, eps), rtol=1e-4)
+    np.testing.assert_allclose(found[3], mahalanobis(train, test, eps)[3], rtol=1e-6)
 
 
 def test_primal_and_dual_agree_where_one_more_image_changes_the_form():
@@ -204,7 +206,8 @@ def test_projection_and_upsampling_commute(name, h, w, coarse, seed):
 
 def test_nearest_equals_torch_for_every_pair_of_sizes():
     for coarse in range(1, 33):
-        x = torch.arange(coarse, dtype=torch.float32)
+        # in float32 torch rounds the ratio of the sizes, and is a row off at 14 -> 46 and the like
+        x = torch.arange(coarse, dtype=torch.float64)
         for fine in range(coarse, 65):
             found = nearest(x.view(1, coarse, 1, 1), (fine, 1)).flatten()
             expected = torch.nn.functional.interpolate(x[None, None], size=fine, mode="nearest")
@@ -240,7 +243,9 @@ def test_batches_of_any_size_give_the_same_scores(n, monkeypatch):
     whole = model.score_features(features(7, 1))
     monkeypatch.setattr(module, "SCORE_BATCH", 3)
     np.testing.assert_allclose(model.score_features(features(7, 1)).map, whole.map, rtol=1e-6)
-    one = [model.score_features(Features([x[i : i + 1] for x in levels(7, 1)], SIZE)) for i in range(7)]
+    one = [
+        model.score_features(Features([x[i : i + 1] for x in levels(7, 1)], SIZE)) for i in range(7)
+    ]
     np.testing.assert_allclose(np.concatenate([s.image for s in one]), whole.image, rtol=1e-6)
 
 
@@ -272,7 +277,9 @@ def test_the_image_score_is_the_maximum_of_the_map_it_names():
 def test_a_planted_anomaly_is_found_where_it_is():
     test = levels(2, 1)
     test[0][0, 2, 4] += 8
-    scores = PaDiM(dim=12, sigma=1.0).fit_features(features(40)).score_features(Features(test, SIZE))
+    scores = (
+        PaDiM(dim=12, sigma=1.0).fit_features(features(40)).score_features(Features(test, SIZE))
+    )
     row, column = np.unravel_index(scores.map[0].argmax(), SIZE)
     assert (row // 4, column // 4) == (2, 4)
     assert scores.image[0] > scores.image[1]
@@ -295,7 +302,9 @@ def test_drawn_says_what_followed():
 @pytest.mark.parametrize("value", [0.0, 0.1, 7.3])
 def test_constant_features_are_finite(reduction, eps_scale, value):
     flat = [np.full((5, *shape), value, np.float32) for shape in SHAPES]
-    model = PaDiM(reduction=reduction, dim=4, eps_scale=eps_scale).fit_features(Features(flat, SIZE))
+    model = PaDiM(reduction=reduction, dim=4, eps_scale=eps_scale).fit_features(
+        Features(flat, SIZE)
+    )
     assert model.eps_ == 0.01
     scores = model.score_features(Features([x + 1 for x in flat], SIZE))
     assert np.isfinite(scores.map).all() and (scores.image > 0).all()

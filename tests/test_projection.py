@@ -89,7 +89,7 @@ def test_sparse_entries_are_signs_with_density_one_over_root_d():
 
 
 def test_haar_is_uniform_on_the_sphere_signs_included():
-    # a row is uniform on the sphere: its entries are symmetric and their squares Beta(1/2, (D-1)/2);
+    # a row is uniform on the sphere: its entries are symmetric, their squares Beta(1/2, (D-1)/2);
     # LAPACK's QR without the sign correction gives a first row of constant sign
     first = np.array([pi("haar", 3, seed, channels=8)[:, 0] for seed in range(1200)])
     for column in first.T:
@@ -121,10 +121,10 @@ def test_a_seed_fixes_the_draw_and_another_changes_it(name):
 
 
 def test_global_random_state_is_left_alone():
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = np.random.get_state()[1].copy()
     for name in RANDOM:
         pi(name, 5)
-    assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+    assert np.array_equal(before, np.random.get_state()[1])
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "none"])

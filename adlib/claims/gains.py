@@ -73,7 +73,8 @@ class Gain(Versus):
 class Equal(Versus):
     """Do both agree?
 
-    Reproduced: the whole interval lies within the tolerance; not reproduced: all of it outside.
+    Reproduced: the whole interval lies within the tolerance, and so does the mean difference of
+    each category. Not reproduced: all of the interval lies outside.
     """
 
     rule: Literal["equal"]
@@ -83,17 +84,17 @@ class Equal(Versus):
         found = self.contrast(evidence)
         if found is None:
             return evidence.not_run(self.backbone, self.better, self.worse)
+        each = found.by_category.set_index("category")["difference"]
         verdict = Verdict.PARTLY
-        if -tolerance <= found.low and found.high <= tolerance:
+        if max(-found.low, found.high, *each.abs()) <= tolerance:
             verdict = Verdict.REPRODUCED
         elif found.low > tolerance or found.high < -tolerance:
             verdict = Verdict.NOT_REPRODUCED
-        each = found.by_category.set_index("category")["difference"]
-        each = ", ".join(f"{name} {signed(value)}" for name, value in each.items())
+        listed = ", ".join(f"{name} {signed(value)}" for name, value in each.items())
         return Outcome(
             verdict,
-            f"Mean difference {effect_of(found)}, by category {each}; equal means within "
-            f"±{plain(tolerance)} points.",
+            f"Mean difference {effect_of(found)}, by category {listed}; equal means "
+            f"within ±{plain(tolerance)} points.",
             effect_of(found),
             p_value=found.p_value,
         )

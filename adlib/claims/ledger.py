@@ -60,7 +60,7 @@ class Claim(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-    paper: Words
+    paper: str
     where: Words
     claim: Words
     confirm: Words
@@ -123,9 +123,7 @@ def read(path: Path | str = "book/claims.yaml") -> Ledger:
 
 def judge(ledger: Ledger, evidence: Evidence) -> list[Result]:
     """Judge every claim of the ledger, in its order."""
-    return [
-        Result(claim, claim.test.judge(evidence, claim.tolerance)) for claim in ledger.claims
-    ]
+    return [Result(claim, claim.test.judge(evidence, claim.tolerance)) for claim in ledger.claims]
 
 
 def _first_fault(error: ValidationError, content: object) -> str:

@@ -9,6 +9,8 @@ file                         content
 ``glance.md``                results at a glance, category by category
 ``status.md``                what ran, when, how long, with which versions; what did not, and how to
 ``counts.md``                images and masks of each recorded category
+``padim_effects.md``         what departures from PaDiM as run here change
+``bench.md``                 time and memory beside other implementations
 ===========================  ====================================================================
 
 A page includes one with MyST's ``include`` directive. None has a heading, so each fits anywhere;
@@ -21,22 +23,37 @@ import os
 import tempfile
 from pathlib import Path
 
-from adlib import claims, records
+from adlib import ablation, claims, figures, pictures, records, report
+from adlib.bench_report import bench_tables
 from adlib.claims import Evidence
 from adlib.errors import InputError
 from adlib.fragments.markdown import DO_NOT_EDIT
 from adlib.fragments.recorded import answer, counts, glance
 from adlib.fragments.status import status
 from adlib.fragments.verdicts import detailed, summary, verdicts
+from adlib.variants import padim_effects
 
 __all__ = [
-    "BEGIN", "END", "answer", "counts", "detailed", "glance", "readme_block", "replace_block",
-    "status", "summary", "verdicts", "write_all", "write_readme",
+    "BEGIN",
+    "END",
+    "answer",
+    "counts",
+    "detailed",
+    "glance",
+    "readme_block",
+    "replace_block",
+    "readme_picture",
+    "status",
+    "summary",
+    "verdicts",
+    "write_all",
+    "write_readme",
 ]
 
 BEGIN = "<!-- generated: results at a glance -->"
 END = "<!-- end -->"
 LEDGER = Path("book/claims.yaml")
+PICTURE = Path("book/_static/gain.svg")
 
 
 def write_all(results: Path, out: Path, ledger: Path = LEDGER) -> list[Path]:
@@ -71,6 +88,8 @@ def write_all(results: Path, out: Path, ledger: Path = LEDGER) -> list[Path]:
         "glance": glance(evidence),
         "status": status(made, evidence, judged),
         "counts": counts(made),
+        "padim_effects": padim_effects(records.table(results)),
+        "bench": bench_tables(results),
     }
     for paper in dict.fromkeys(result.claim.paper for result in judged):
         texts[f"evidence-{paper}"] = detailed([r for r in judged if r.claim.paper == paper])
@@ -106,13 +125,25 @@ def replace_block(text: str, block: str) -> str:
 
 
 def write_readme(results: Path, readme: Path, ledger: Path = LEDGER) -> Path:
-    """Bring the generated block of a README up to date."""
+    """Bring the generated block of a README and its picture up to date."""
     try:
         text = readme.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{readme} cannot be read ({error.strerror}); name a README") from error
+    _write(readme.parent / PICTURE, readme_picture(results))
     new = replace_block(text, readme_block(results, ledger))
     return readme if new == text else _write(readme, new)
+
+
+def readme_picture(results: Path) -> str:
+    """Draw the picture of README.md, an SVG: what a projection gains, against the dimension."""
+    gains = ablation.gains(report.dimension_curve(results=results))
+    drawn = figures.svg(
+        pictures.gain(gains, "pixel AUROC"),
+        "Gain of a random projection over a random choice of channels",
+        "Paired difference in pixel AUROC against the dimension, with intervals over seeds.",
+    )
+    return drawn.data
 
 
 def _write(target: Path, text: str) -> Path:

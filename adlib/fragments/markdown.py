@@ -15,8 +15,8 @@ def escape(text: object) -> str:
 
 
 def one_line(text: object) -> str:
-    """Return a text of ours, with its markup, on one line."""
-    return " ".join(str(text).split())
+    """Return a text of ours, with its markup, on one line; no-break spaces stay."""
+    return re.sub(r"[ \t\r\n]+", " ", str(text)).strip(" ")
 
 
 def cell(text: object) -> str:
@@ -44,9 +44,7 @@ def table(
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def list_table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence[int]
-) -> str:
+def list_table(header: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence[int]) -> str:
     """Return a table of prose for MyST pages, with columns in the given proportions."""
     lines = ["```{list-table}", ":header-rows: 1", f":widths: {' '.join(map(str, widths))}", ""]
     for row in [header, *rows]:

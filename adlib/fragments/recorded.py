@@ -104,8 +104,14 @@ def counts(made: Sequence[Record]) -> str:
         for place, number in sorted(seen.items())
     ]
     header = [
-        "Data set", "Category", "Training images", "Test images", "of these anomalous", "Masks",
-        "Masks lost by the crop", "Fingerprint",
+        "Data set",
+        "Category",
+        "Training images",
+        "Test images",
+        "of these anomalous",
+        "Masks",
+        "Masks lost by the crop",
+        "Fingerprint",
     ]
     return table(header, rows, numbers=range(2, 7)) if rows else "Nothing is recorded yet."
 
@@ -115,8 +121,8 @@ def _interval(found: report.Paired) -> str:
 
 
 def _mean_sd(values: pd.Series) -> str:
-    """``report.mean_sd`` that does not break at the sign."""
-    return report.mean_sd(values).replace(" ± ", "\u00a0±\u00a0")
+    """``report.mean_sd`` that does not break behind the sign."""
+    return report.mean_sd(values).replace("± ", "±\u00a0")
 
 
 def _by_category(evidence: Evidence, backbone: str, metric: str) -> str:
@@ -146,8 +152,10 @@ def _by_category(evidence: Evidence, backbone: str, metric: str) -> str:
 def _printed(evidence: Evidence, backbone: str, metric: str) -> dict[str, pd.Series]:
     rows = evidence.printed
     rows = rows[
-        (rows["paper"] == "jl_padim") & (rows["where"] == "Table 1")
-        & (rows["backbone"] == backbone) & (rows["metric"] == metric)
+        (rows["paper"] == "jl_padim")
+        & (rows["where"] == "Table 1")
+        & (rows["backbone"] == backbone)
+        & (rows["metric"] == metric)
     ]
     names = {"padim": "report: PaDiM", "jl_padim": "report: JL"}
     columns = {

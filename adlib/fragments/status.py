@@ -14,8 +14,14 @@ from adlib.fragments.markdown import block, cell, code, escape, table
 from adlib.records import Record
 
 SOFTWARE = {
-    "adlib": "adlib", "commit": "Commit", "python": "Python", "torch": "torch",
-    "torchvision": "torchvision", "numpy": "numpy", "processor": "Processor", "device": "Device",
+    "adlib": "adlib",
+    "commit": "Commit",
+    "python": "Python",
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "numpy": "numpy",
+    "processor": "Processor",
+    "device": "Device",
     "system": "System",
 }
 
@@ -77,18 +83,22 @@ def _row(record: Record) -> dict[str, object]:
     commit = (environment.get("commit") or "none")[:10]
     changed = " with changes" if environment.get("changed") else ""
     backbone = identity["backbone"] or {}
-    return {
-        "dataset": identity["dataset"]["name"],
-        "category": identity["dataset"]["category"],
-        "backbone": backbone.get("name") or "–",
-        "precision": backbone.get("precision") or "–",
-        "weights": backbone.get("weights") or "–",
-        "sha256": (backbone.get("weights_sha256") or "–")[:12],
-        "method": identity["method"],
-        "seed": identity["parameters"].get("seed"),
-        "seconds": sum(value or 0 for value in record["seconds"].values()),
-        "date": environment.get("date") or "–",
-    } | {name: environment.get(name, "–") for name in SOFTWARE} | {"commit": commit + changed}
+    return (
+        {
+            "dataset": identity["dataset"]["name"],
+            "category": identity["dataset"]["category"],
+            "backbone": backbone.get("name") or "–",
+            "precision": backbone.get("precision") or "–",
+            "weights": backbone.get("weights") or "–",
+            "sha256": (backbone.get("weights_sha256") or "–")[:12],
+            "method": identity["method"],
+            "seed": identity["parameters"].get("seed"),
+            "seconds": sum(value or 0 for value in record["seconds"].values()),
+            "date": environment.get("date") or "–",
+        }
+        | {name: environment.get(name, "–") for name in SOFTWARE}
+        | {"commit": commit + changed}
+    )
 
 
 def _runs(rows: pd.DataFrame) -> str:

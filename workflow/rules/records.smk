@@ -1,4 +1,4 @@
-# Records from real images: one job per (entry, category, backbone) of params/paper/records.yaml.
+# Records from real images: one job per (entry, category, backbone) of params/records.yaml.
 # A job is one `adlib evaluate`, which extracts the features once for all its settings and seeds and
 # skips every record that exists; a killed sweep continues where it stopped.
 
@@ -8,8 +8,9 @@ import json
 import yaml
 from snakemake.exceptions import WorkflowError
 
-SWEEP = Path("params/paper/records.yaml")
-FIELDS = {"method", "dataset", "category", "backbone", "seed", "set"}
+SWEEP = Path("params/records.yaml")
+FIELDS = {"method", "dataset", "category", "backbone", "seed"}
+EXTRAS = {"resize", "crop", "precision"}  # other options of `adlib evaluate` that an entry may give
 
 
 def listed(value):
@@ -21,13 +22,14 @@ def sweep_jobs(path):
     jobs = {}
     entries = (yaml.safe_load(path.read_text(encoding="utf-8")) or []) if path.exists() else []
     for number, entry in enumerate(entries, start=1):
-        if set(entry) - {"set"} != FIELDS - {"set"}:
+        if set(entry) - {"set"} - EXTRAS != FIELDS:
             raise WorkflowError(
                 f"{path}: entry {number} has the fields {', '.join(sorted(entry))}; it needs "
-                f"{', '.join(sorted(FIELDS - {'set'}))} and may have set"
+                f"{', '.join(sorted(FIELDS))} and may have set, {', '.join(sorted(EXTRAS))}"
             )
         values = {k: ",".join(map(str, listed(v))) for k, v in entry.get("set", {}).items()}
         options = [f"--set {name}={value}" for name, value in values.items()]
+        options += [f"--{name} {entry[name]}" for name in sorted(EXTRAS & set(entry))]
         options = " ".join([*options, f"--seed {entry['seed']}"])
         for category in listed(entry["category"]):
             for backbone in listed(entry["backbone"]):

@@ -1,0 +1,219 @@
+"""Measurements of ``benchmarks/`` as Markdown: what a script prints and the page on speed shows.
+
+Committed measurements lie in ``results/bench/*.json``, one file a script; ``make bench`` writes its
+own to ``build/bench/``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from adlib.bench import span, table
+from adlib.errors import InputError
+
+Content = Mapping[str, Any]
+PADIM_SIDES = {
+    "backbone": "backbone alone",
+    "adlib": "adlib",
+    "anomalib_model": "anomalib, its model driven by hand",
+    "anomalib_engine": "anomalib, its engine",
+}
+PADIM_RATIOS = {
+    "adlib_over_backbone": "adlib over the backbone alone",
+    "adlib_with_metrics_over_backbone": "adlib with metrics over the backbone alone",
+    "anomalib_model_over_adlib": "anomalib's model over adlib, neither with metrics",
+    "anomalib_engine_over_adlib": "anomalib's engine over adlib, both with metrics",
+}
+SIZE_RATIOS = {
+    "speed_without_backbone": "score, stored features",
+    "speed_with_backbone": "score, with the backbone",
+    "speed_covariances_without_backbone": "score, stored features, m x m matrices for the larger m",
+    "speed_covariances_with_backbone": "score, with the backbone, m x m matrices for the larger m",
+    "fit": "fit",
+    "model": "fitted model",
+    "peak_memory": "peak memory of the process",
+}
+
+
+def bench_tables(results: Path | str = "results") -> str:
+    """Return all committed measurements as Markdown without headings.
+
+    Parameters
+    ----------
+    results : Path
+        Folder that holds ``bench/*.json``.
+
+    Returns
+    -------
+    str
+        The aims with what was measured, the machine, and a part for each benchmark; a sentence
+        where nothing was measured.
+
+    Raises
+    ------
+    InputError
+        A file is not a measurement.
+    """
+    measured = [_read(path) for path in sorted(Path(results, "bench").glob("*.json"))]
+    if not measured:
+        return "Nothing is recorded yet; `make bench` measures."
+    parts = [aims([aim for content in measured for aim in content["aims"]])]
+    parts += [_machine(content["environment"]) for content in measured[:1]]
+    for content in measured:
+        title, section = SECTIONS.get(content["benchmark"], (content["benchmark"], None))
+        environment = content["environment"]
+        parts.append(f"**{title}** ({environment['date']}, commit {_commit(environment)}).")
+        if section is not None:
+            parts.append(section(content))
+    return "\n\n".join(parts)
+
+
+def aims(wanted: list[Content]) -> str:
+    """Return the aims beside what was measured."""
+    state = {True: "yes", False: "**no**", None: "not measured"}
+    rows = [["Aim", "Wanted", "Measured", "Met"]]
+    for aim in wanted:
+        value = "–" if aim["value"] is None else f"{aim['value']:.3g}"
+        rows.append([aim["what"], f"{aim['sense']} {aim['limit']:g}", value, state[aim["met"]]])
+    return table(rows, left=(0, 3))
+
+
+def padim(content: Content) -> str:
+    """Return times, ratios and the agreement of maps of ``benchmarks/padim.py``."""
+    settings = content["settings"]
+    train, test = settings["images"]
+    rows = [["Side", "fit s", "score s", "both s", "with metrics s", "peak GB"]]
+    for side, values in content["medians"].items():
+        names = ("fit", "score", "seconds", "seconds_with_metrics")
+        cells = [_number(values.get(name)) for name in names]
+        rows.append([PADIM_SIDES[side], *cells, _number(values["peak_mb"] / 1000)])
+    parts = [
+        f"{settings['backbone']} with weights {settings['weights']}, m = {settings['dim']}, "
+        f"{settings['dataset']} {settings['category']} ({train} training and {test} test images); "
+        f"medians of {settings['repeats']} runs.",
+        table(rows),
+        _ratios(content["ratios"], PADIM_RATIOS),
+        *_left_out(content),
+    ]
+    if settings["peer"]:
+        versions = ", ".join(f"{name} {version}" for name, version in settings["peer"].items())
+        parts.append(f"Compared with {versions}. Its engine fits, validates and tests.")
+    if content["maps"]:
+        parts.append(_maps(content["maps"]))
+    return "\n\n".join(parts)
+
+
+def padim_size(content: Content) -> str:
+    """Return sizes, times and ratios of ``benchmarks/padim_size.py``."""
+    settings, sides = content["settings"], content["medians"]
+    heads = ["m", "model GB", "peak GB", "fit s", "score ms/image", "with backbone ms/image"]
+    rows = [["Side", *heads, "against float64"]]
+    for side, values in sides.items():
+        cells = [
+            f"{values['dimensions']:.0f}",
+            _number(values["model_mb"] / 1000),
+            _number(values["peak_mb"] / 1000),
+            _number(values.get("fit_seconds"), 1),
+            _number(values["score_ms_per_image"], 1),
+            _number(values["score_ms_per_image_with_backbone"], 0),
+            f"{values['difference']:.0e}" if "difference" in values else "–",
+        ]
+        rows.append([side, *cells])
+    alone = content["backbone"]["backbone_ms_per_image"]
+    parts = [
+        f"{settings['backbone']} with weights {settings['weights']}, N = {settings['train']} "
+        f"images of {settings['size']} pixels ({settings['images']}), eps {settings['eps']:.3g}; "
+        f"medians of {settings['repeats']} runs, all channels once. "
+        f"The backbone takes {alone:.0f} ms an image.",
+        table(rows),
+        *_left_out(content),
+        _ratios(content["ratios"], SIZE_RATIOS),
+        "The arithmetic of means and covariances, m + m² numbers a position, gives "
+        f"{content['memory_ratio_covariances']:.1f}.",
+    ]
+    return "\n\n".join(parts)
+
+
+def metrics(content: Content) -> str:
+    """Return times and memory of ``benchmarks/metrics.py``."""
+    heads = ["adlib s", "other s", "other over adlib", "adlib GB", "other GB", "difference"]
+    rows = [["Maps", *heads]]
+    for row in content["results"]:
+        seconds, memory = row["seconds"], row["gigabytes_above"]
+        rows.append(
+            [
+                f"{row['count']} of {row['size']} x {row['size']}",
+                _number(seconds["adlib"]),
+                _number(seconds["baseline"]),
+                span(row["time_ratio"], 1),
+                _number(memory["adlib"]),
+                _number(memory["baseline"]),
+                f"{row['largest_difference']:.0e}",
+            ]
+        )
+    note = "Pixel AUROC and AUPRO. The other side is scikit-learn's AUROC and a global-sort PRO in "
+    return f"{table(rows)}\n\n{note}numpy. Seconds are medians; GB is the peak above the inputs."
+
+
+SECTIONS = {
+    "metrics": ("Metrics", metrics),
+    "padim": ("PaDiM end to end", padim),
+    "padim_size": ("Size of the model", padim_size),
+}
+
+
+def _read(path: Path) -> Content:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"{path} is not a measurement ({error}); run `make bench` again"
+        ) from error
+    missing = {"benchmark", "environment", "aims"} - set(content)
+    if missing:
+        raise InputError(f"{path} lacks {', '.join(sorted(missing))}; run `make bench` again")
+    return content
+
+
+def _machine(environment: Content) -> str:
+    return (
+        f"{environment['processor']}, {environment['memory_gb']:.0f} GB, {environment['system']}, "
+        f"Python {environment['python']}, torch {environment['torch']}, "
+        f"numpy {environment['numpy']}; every run in a process of its own with one thread, "
+        "the sides in turn."
+    )
+
+
+def _commit(environment: Content) -> str:
+    commit = (environment["commit"] or "unknown")[:9]
+    return f"{commit} with changes" if environment["changed"] else commit
+
+
+def _ratios(found: Content, names: Mapping[str, str]) -> str:
+    rows = [["Ratio", "median [lowest, highest]"]]
+    return table(rows + [[names[name], span(value)] for name, value in found.items()])
+
+
+def _left_out(content: Content) -> list[str]:
+    """Return the reasons, each once; sides that share a reason share its sentence."""
+    return [
+        f"{reason[0].upper()}{reason[1:]}." for reason in dict.fromkeys(content["skipped"].values())
+    ]
+
+
+def _maps(found: Content) -> str:
+    return (
+        "With the same channels, the anomaly maps differ by at most "
+        f"{found['whole_map']:.1e} of their value; by {found['without_border']:.1e} away from the "
+        "border, which the two mirror differently; and there by "
+        f"{found['same_eps_without_border']:.1e} if ours gets anomalib's second regulariser. "
+        f"Pixel AUROC: adlib {found['pixel_auroc_adlib']:.5f}, "
+        f"anomalib {found['pixel_auroc_anomalib']:.5f}."
+    )
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,196 @@
+"""What is committed under results/: every record and every printed number."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from adlib import parameters, records, report
+from adlib.backbones import ARCHITECTURES
+from adlib.evaluate import METHODS
+from adlib.sweep import read_seeds
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+FILES = sorted(p for p in RESULTS.rglob("*.json") if not p.name.startswith("."))
+MACHINE = re.compile(r"/home/|/root/|/Users/|/tmp/|/work/|/mnt/|[A-Z]:\\\\|file://")
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[Path, dict]:
+    """Every record by its path; reading validates it against the schema and its key."""
+    return {path: records.read(path) for path in FILES}
+
+
+def test_records_lie_where_their_identity_says(found):
+    for path, record in found.items():
+        identity = record["identity"]
+        folder = Path(
+            identity["dataset"]["name"], identity["dataset"]["category"], identity["method"]
+        )
+        assert path.relative_to(RESULTS).parent == folder
+        assert path.stem.endswith(f"-{record['key']}")
+        label = path.stem.removesuffix(f"-{record['key']}")
+        assert label.startswith(identity["backbone"]["name"])
+
+
+def test_no_run_is_recorded_twice(found):
+    keys = Counter(record["key"] for record in found.values())
+    assert [key for key, count in keys.items() if count > 1] == []
+
+
+def test_records_belong_to_this_protocol(found):
+    # after a change that moves numbers every record is made again
+    assert {r["identity"]["protocol"] for r in found.values()} <= {records.PROTOCOL}
+
+
+def test_no_record_names_the_machine(found):
+    for path in found:
+        text = path.read_text(encoding="utf-8")
+        assert not MACHINE.search(text), path.name
+
+
+def test_parameters_are_complete_and_valid(found):
+    for record in found.values():
+        identity = record["identity"]
+        method = METHODS[identity["method"]]
+        given = {k: v for k, v in identity["parameters"].items() if v is not None}
+        complete = parameters.check(method, given)
+        assert identity["parameters"] == method.effective(complete)
+        assert identity["backbone"]["name"] in ARCHITECTURES
+
+
+def test_counts_scores_and_metrics_agree(found):
+    for path, record in found.items():
+        counts, scores = record["counts"], record["scores"]
+        assert sum(map(len, scores.values())) == counts["test"], path.name
+        anomalous = sum(len(v) for name, v in scores.items() if name != "good")
+        assert anomalous == counts["anomalous"], path.name
+        assert record["metrics"]["f1_misclassified"] <= counts["test"]
+
+
+def test_image_metrics_follow_from_the_scores(found):
+    import numpy as np
+    from sklearn.metrics import roc_auc_score
+
+    for path, record in found.items():
+        scores = record["scores"]
+        labels = np.concatenate([np.full(len(v), name != "good") for name, v in scores.items()])
+        values = np.concatenate([np.array(v) for v in scores.values()])
+        expected = roc_auc_score(labels, values)
+        assert record["metrics"]["image_auroc"] == pytest.approx(expected, abs=1e-9), path.name
+
+
+def test_commands_repeat_the_run_they_stand_in(found):
+    defaults = {"--resize": "256", "--crop": "224", "--precision": "float32"}
+    for path, record in found.items():
+        identity = record["identity"]
+        words = shlex.split(record["command"])
+        assert words[:2] == ["adlib", "evaluate"] and words[2] == identity["method"]
+        pairs = list(zip(words[3::2], words[4::2], strict=True))
+        options = defaults | {name: value for name, value in pairs if name != "--set"}
+        texts = [value for name, value in pairs if name == "--set"]
+        values = {k: v[0] for k, v in parameters.read_assignments(texts).items()}
+        (seed,) = read_seeds(options["--seed"])
+        method = METHODS[identity["method"]]
+        checked = parameters.check(method, values | {"seed": seed})
+        assert method.effective(checked) == identity["parameters"], path.name
+        assert options["--dataset"] == identity["dataset"]["name"]
+        assert options["--category"] == identity["dataset"]["category"]
+        assert options["--backbone"] == identity["backbone"]["name"]
+        assert options["--precision"] == identity["backbone"]["precision"]
+        transform = {"resize": int(options["--resize"]), "crop": int(options["--crop"])}
+        assert transform == identity["transform"]
+
+
+def test_one_category_is_one_set_of_files(found):
+    seen: dict[tuple, set] = {}
+    for record in found.values():
+        dataset = record["identity"]["dataset"]
+        place = (dataset["name"], dataset["category"])
+        seen.setdefault(place, set()).add((dataset["fingerprint"], *record["counts"].values()))
+    assert all(len(kinds) == 1 for kinds in seen.values())
+
+
+def test_the_same_seed_drew_the_same_projection_everywhere(found):
+    drawn: dict[str, set] = {}
+    for record in found.values():
+        identity = record["identity"]
+        values = identity["parameters"]
+        if values["reduction"] in ("coordinate", "gaussian", "haar", "sparse"):
+            channels = record["drawn"]["channels"]
+            place = json.dumps([values["reduction"], values["dim"], values["seed"], channels])
+            drawn.setdefault(place, set()).add(record["drawn"]["reduction_sha256"])
+    assert all(len(sums) == 1 for sums in drawn.values())
+
+
+def test_files_are_written_as_the_package_writes_them(found):
+    for path, record in found.items():
+        text = records._compact_lists(json.dumps(record, indent=1, allow_nan=False) + "\n")
+        assert path.read_text(encoding="utf-8") == text, path.name
+
+
+# reported.csv
+
+COLUMNS = ["source", "paper", "where", "task", "method", "backbone", "dataset", "category",
+           "metric", "value", "unit", "run", "note"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def printed():
+    return report.reported(RESULTS)
+
+
+def test_reported_is_well_formed(printed):
+    assert list(printed.columns) == COLUMNS
+    raw = (RESULTS / "reported.csv").read_bytes()
+    assert raw.endswith(b"\n") and b"\r" not in raw
+    raw.decode("utf-8")
+    for line, row in enumerate(printed.itertuples(), start=2):
+        for name in ("source", "where", "metric", "unit"):
+            assert getattr(row, name) == getattr(row, name).strip() != "", (line, name)
+        assert (row.source == "paper") == (row.paper != ""), line
+
+
+def test_percentages_are_percentages(printed):
+    percent = printed[(printed["unit"] == "percent") & printed["value"].notna()]
+    assert percent["value"].between(0, 100).all()
+    assert (percent["value"] > 1).mean() > 0.95  # none slipped in as a fraction
+
+
+def test_no_number_is_printed_twice(printed):
+    place = [
+        "source",
+        "paper",
+        "where",
+        "task",
+        "method",
+        "backbone",
+        "dataset",
+        "category",
+        "metric",
+    ]
+    assert printed[printed.duplicated([*place, "note"], keep=False)].empty
+
+
+def test_every_run_can_be_run(printed):
+    for run in printed["run"].unique():
+        if run:
+            method, values = report.read_run(run)
+            assert method in METHODS and values
+
+
+def test_runs_name_a_known_backbone(printed):
+    named = printed[printed["run"] != ""]
+    assert set(named["backbone"]) <= set(ARCHITECTURES)
+
+
+def test_compare_turns_all_of_it_into_a_table(printed):
+    table = report.compare(printed, records.table(RESULTS))
+    assert len(table) == ((printed["unit"] == "percent") & (printed["source"] == "paper")).sum()
+    known = table[table["n"] > 0]
+    assert known["ours"].between(0, 100).all()
