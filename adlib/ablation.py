@@ -48,8 +48,8 @@ def gains(
     -------
     DataFrame
         ``arm``, ``reduction``, ``eps_scale``, ``dim``, ``gain``, ``low``, ``high`` (95 %,
-        percentage points), ``wins`` and ``pairs`` (category-seed pairs), ``n_seeds``, ``n_categories``,
-        ``p_value``; a row an arm and dimension that has at least two seeds.
+        percentage points), ``wins`` and ``pairs`` (category-seed pairs), ``n_seeds``,
+        ``n_categories``, ``p_value``; a row an arm and dimension that has at least two seeds.
     """
     rows = []
     reference = arm(curve, *baseline)

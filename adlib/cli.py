@@ -167,7 +167,7 @@ def params(
     """Print the parameters of a notebook: name, type, default, help."""
     from adlib import notebook as notebooks
 
-    Console().print(notebooks.describe(notebooks.parameters(notebook)))
+    print(notebooks.describe(notebooks.parameters(notebook)))
 
 
 @app.command()

@@ -29,8 +29,8 @@ def jl_table1(results: Path | str = "results", backbone: str = "resnet18") -> pd
     DataFrame
         A row a category. For PaDiM and for JL: the printed number, the other implementations, ours
         as mean ± sd (seeds), signed difference and the tolerance of ``report.compare``,
-        marked where it lies outside; then Haar and no reduction. ``not run`` where there is no record: one
-        column ``ours`` where that holds for the whole backbone.
+        marked where it lies outside; then Haar and no reduction. ``not run`` where there is no
+        record: one column ``ours`` where that holds for the whole backbone.
     """
     printed = reported(results)
     printed = printed[

@@ -38,7 +38,7 @@ PADIM_VARIANTS = [
     Variant("image score from unsmoothed distances", "the report's text", {"image_score": "raw"}),
     Variant("256 x 256 without centre crop", "anomalib's default", {"crop": 256}),
     Variant("backbone in bfloat16", "an option here", {"precision": "bfloat16"}),
-    Variant("eps 4.48 times smaller", "what Eq. 6 does to it at m = 100", {"eps": 0.01 * 100 / 448}),
+    Variant("eps 4.48 times smaller", "what Eq. 6 does at m = 100", {"eps": 0.01 * 100 / 448}),
     Variant("Gaussian projection", "the report's Eq. 6", {"reduction": "gaussian"}),
     Variant("orthonormal projection", "the report's Section 3", {"reduction": "haar"}),
     Variant("sparse random projection", "Li et al. 2006", {"reduction": "sparse"}),

@@ -24,14 +24,15 @@
 dataset: str = "embedded"  # data set of the live run {embedded, mvtec_ad}
 root: str | None = None  # folder with one folder a category; none: the embedded data
 categories: list[str] = ["brick", "gear"]  # categories of the live run
-backbone: str = (
-    "efficientnet_lite0"  # backbone of the live run {resnet18, wide_resnet50_2, efficientnet_lite0}
-)
+backbone: str = "efficientnet_lite0"  # network {resnet18, wide_resnet50_2, efficientnet_lite0}
 weights: str | None = None  # file with the backbone's weights; none: package, cache, download
 dims: list[int] = [10, 25, 50, 100]  # reduced dimensions m of the live run [1..4096]
 n_seeds: int = 3  # random draws per setting of the live run [2..100]
 metric: str = "pixel_auroc"  # what is compared {pixel_auroc, aupro, image_auroc}
 results: str = "results"  # folder of records
+
+# %% [markdown]
+# ## Recorded on MVTec AD, ResNet-18
 
 # %% tags=["remove-input"]
 import numpy as np
@@ -43,9 +44,7 @@ from adlib import ablation, evaluate, figures, pictures, records, report
 curve = report.dimension_curve("resnet18", metric, results)
 recorded = sorted(curve["category"].unique())
 name = metric.replace("_", " ").replace("auroc", "AUROC").replace("aupro", "AUPRO")
-Markdown(
-    f"## Recorded on MVTec AD, ResNet-18\n\n{len(curve)} runs on {', '.join(recorded) or 'no category yet'}."
-)
+Markdown(f"{len(curve)} recorded runs on {', '.join(recorded) or 'no category yet'}.")
 
 # %% mystnb={"image": {"alt": "Four panels, one a category: detection quality against the number of dimensions for coordinates, Gaussian and Haar, with the unreduced value as a dashed line.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-dimension", "caption": "The dimension ablation on MVTec AD with ResNet-18, eps as printed: mean over seeds (line), range (band) and every seed (dots). Dashed: all 448 channels, no reduction."}} tags=["remove-input"]
 fig = pictures.dimension_panels(curve, name)

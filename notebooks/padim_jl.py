@@ -19,16 +19,14 @@
 # First come the recorded runs on MVTec AD, then the same code live on the data named by the parameters.
 
 # %% tags=["parameters"]
-dataset: str = "embedded"  # data set; mvtec_ad reads any folder in that layout {embedded, mvtec_ad}
+dataset: str = "embedded"  # data set of the live run {embedded, mvtec_ad}
 root: str | None = None  # folder with one folder a category; none: the embedded data
 categories: list[str] = ["brick", "gear"]  # categories of the live run
-backbone: str = (
-    "efficientnet_lite0"  # backbone of the live run {resnet18, wide_resnet50_2, efficientnet_lite0}
-)
+backbone: str = "efficientnet_lite0"  # network {resnet18, wide_resnet50_2, efficientnet_lite0}
 weights: str | None = None  # file with the backbone's weights; none: package, cache, download
 dim: int = 100  # reduced dimensions m [1..4096]
 n_seeds: int = 3  # random draws per reduction [1..100]
-eps_scale: str = "nominal"  # whether eps follows the scale of the projection {nominal, matched}
+eps_scale: str = "nominal"  # eps as printed or matched {nominal, matched}
 results: str = "results"  # folder of records
 
 # %% tags=["remove-input"]
