@@ -57,7 +57,7 @@ def bench_tables(results: Path | str = "results") -> str:
     InputError
         A file is not a measurement.
     """
-    measured = [_read(path) for path in sorted(Path(results, "bench").glob("*.json"))]
+    measured = list(measurements(results).values())
     if not measured:
         return "Nothing is recorded yet; `make bench` measures."
     parts = [aims([aim for content in measured for aim in content["aims"]])]
@@ -163,6 +163,11 @@ SECTIONS = {
     "padim": ("PaDiM end to end", padim),
     "padim_size": ("Size of the model", padim_size),
 }
+
+
+def measurements(results: Path | str = "results") -> dict[str, Content]:
+    """Read the committed measurements, by the name of their script."""
+    return {path.stem: _read(path) for path in sorted(Path(results, "bench").glob("*.json"))}
 
 
 def _read(path: Path) -> Content:

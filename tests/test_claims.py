@@ -12,10 +12,11 @@ import yaml
 from adlib import claims, report
 from adlib.claims import Effect, Evidence, Verdict
 from adlib.claims.cells import Cells, SingleRun
-from adlib.claims.curves import Plateau, Reaches, Speed
+from adlib.claims.curves import Plateau, Reaches
 from adlib.claims.derived import ModelSize, StageWidths, Theory, stage_widths
 from adlib.claims.evidence import command
 from adlib.claims.gains import Attribution, Equal, Gain
+from adlib.claims.measured import Speedup
 from adlib.claims.printed import TableMean, TableOrder
 from adlib.errors import InputError
 
@@ -279,21 +280,24 @@ def test_single_run(sds, expected):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [(3.0, "reproduced"), (1.5, "partly"), (1.0, "not reproduced"), (0.5, "not reproduced")],
+    ("whole", "part", "expected"),
+    [(2.5, 4.0, "reproduced"), (1.1, 2.5, "partly"), (1.1, 2.3, "not reproduced")],
 )
-def test_speed(seconds, expected):
-    rule = Speed(rule="speed", fast=GAUSSIAN, slow=CHANNELS, claimed=3, backbone="resnet18")
-    slow = [
-        row | {"seconds_score": seconds * factor}
-        for row, factor in zip(
-            rows_of(CHANNELS, [spread(97)]), (0.98, 1.02, 1.0, 1.03, 0.97), strict=True
-        )
-    ]
-    outcome = rule.judge(evidence_of(rows_of(GAUSSIAN, [spread(97)]), slow), 0.2)
+def test_speedup(whole, part, expected):
+    rule = Speedup(rule="speedup", benchmark="size", whole="all", part="own", claimed=3)
+    ratios = {
+        name: {"median": value, "lowest": value - 0.1, "highest": value + 0.1}
+        for name, value in (("all", whole), ("own", part))
+    }
+    none = pd.DataFrame()
+    measured = Evidence(
+        none, none, benchmarks={"size": {"ratios": ratios, "settings": {"repeats": 3}}}
+    )
+    outcome = rule.judge(measured, 0.2)
     assert outcome.verdict == expected
-    assert outcome.effect.value == pytest.approx(seconds, rel=1e-2)
-    assert rule.judge(evidence_of(slow), 0.2).verdict == "not testable here"
+    assert (outcome.effect.value, outcome.effect.low) == (whole, whole - 0.1)
+    missing = rule.judge(Evidence(none, none), 0.2)
+    assert missing.verdict == "not testable here" and missing.commands
 
 
 def test_table_order():

@@ -14,7 +14,7 @@ rule                question                                                   m
 ``plateau``         does the curve rise and then stay?                         ``curves``
 ``cells``           are the printed numbers reproduced?                        ``cells``
 ``single_run``      are the printed differences above the spread over seeds?   ``cells``
-``speed``           is A faster than B by the printed factor?                  ``curves``
+``speedup``         is a change as much faster as printed, and is the whole?   ``measured``
 ``table_order``     does the paper's own table show A above B everywhere?      ``printed``
 ``table_mean``      is the number in the text the mean of the table's column?  ``printed``
 ``model_size``      does the model shrink by the printed factor?               ``derived``

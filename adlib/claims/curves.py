@@ -7,15 +7,12 @@ comparisons.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 
-from adlib import report
-from adlib.claims.evidence import Evidence, Rule, RunText, effect_of, sample_of
-from adlib.claims.verdict import Effect, Outcome, Verdict, joined, plain
+from adlib.claims.evidence import Evidence, Rule, RunText, effect_of
+from adlib.claims.verdict import Outcome, Verdict, joined, plain
 
 
 class Reaches(Rule):
@@ -98,45 +95,3 @@ class Plateau(Rule):
             effect_of(rise),
             p_value=rise.p_value,
         )
-
-
-class Speed(Rule):
-    """Is `fast` faster than `slow` by the factor `claimed`? Paired over seeds, on a log scale.
-
-    Reproduced: the mean factor is at least 1 - `tolerance` of the printed one; partly: its interval
-    lies above 1. `stage` is the part of a run that was timed; the network is not in it.
-    """
-
-    rule: Literal["speed"]
-    fast: RunText
-    slow: RunText
-    claimed: float
-    backbone: str
-    stage: str = "score"
-    why_missing: str = ""
-
-    def judge(self, evidence: Evidence, tolerance: float) -> Outcome:
-        """Answer from the recorded seconds."""
-        found = self._log_ratio(evidence)
-        if found is None:
-            return evidence.not_run(self.backbone, self.fast, self.slow, why=self.why_missing)
-        mean, low, high = (float(np.exp(value)) for value in (found.mean, found.low, found.high))
-        verdict = Verdict.PARTLY if low > 1 else Verdict.NOT_REPRODUCED
-        if mean >= (1 - tolerance) * self.claimed:
-            verdict = Verdict.REPRODUCED
-        effect = Effect(mean, "times", low, high, sample_of(found))
-        return Outcome(
-            verdict,
-            f"The stage '{self.stage}', without the network, is {effect} faster; the paper says "
-            f"{plain(self.claimed)}×.",
-            effect,
-        )
-
-    def _log_ratio(self, evidence: Evidence) -> report.Paired | None:
-        column = f"seconds_{self.stage}"
-        if column not in evidence.runs:
-            return None
-        seconds = evidence.runs[column].astype(float)
-        logs = evidence.runs.assign(**{column: np.log(seconds.where(seconds > 0))})
-        timed = dataclasses.replace(evidence, runs=logs)
-        return timed.paired(self.slow, self.fast, self.backbone, column)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from adlib import records, report
+from adlib import bench_report, records, report
 from adlib.claims.verdict import Effect, Outcome, Verdict
 from adlib.errors import InputError
 
@@ -46,11 +46,14 @@ class Evidence:
     printed : DataFrame
         ``report.reported()``.
     dataset : str
+    benchmarks : dict
+        ``bench_report.measurements()``.
     """
 
     runs: pd.DataFrame
     printed: pd.DataFrame
     dataset: str = "mvtec_ad"
+    benchmarks: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, results: Path | str = "results", dataset: str = "mvtec_ad") -> Evidence:
@@ -58,7 +61,7 @@ class Evidence:
         runs = records.table(results)
         if not runs.empty:
             runs = runs[runs["dataset"] == dataset]
-        return cls(runs, report.reported(results), dataset)
+        return cls(runs, report.reported(results), dataset, bench_report.measurements(results))
 
     def values(self, run: str, backbone: str, column: str) -> pd.DataFrame:
         """Return ``category``, ``seed``, ``value`` of the runs that answer a text.

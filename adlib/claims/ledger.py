@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from adlib.claims import cells, curves, derived, gains, printed
+from adlib.claims import cells, curves, derived, gains, measured, printed
 from adlib.claims.evidence import Evidence
 from adlib.claims.verdict import Outcome
 from adlib.errors import InputError
@@ -22,7 +22,7 @@ AnyRule = Annotated[
     | curves.Plateau
     | cells.Cells
     | cells.SingleRun
-    | curves.Speed
+    | measured.Speedup
     | printed.TableOrder
     | printed.TableMean
     | derived.ModelSize
