@@ -21,6 +21,7 @@ from adlib.errors import InputError
 # Below this ratio of eps to the mean variance of a coordinate the dual form is kept in float64: in
 # float32, patches near the span of the training patches would lose over 1e-3 of their distance.
 SMALL_EPS = 1e-2
+BLOCK_BYTES = 16_000_000  # centred features of a block of positions, float64
 
 
 def fit_positions(z: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -51,7 +52,9 @@ def fit_positions(z: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     mean = z.new_empty((positions, m), dtype=dtype)
     factor = z.new_empty((positions, m if primal else n, m), dtype=dtype)
     identity = torch.eye(min(m, n), dtype=torch.float64, device=z.device)
-    for block in position_blocks(positions):
+    # larger arrays are given back to the system after each block and paid for in page faults
+    size = max(1, min(56, BLOCK_BYTES // (8 * n * m)))
+    for block in position_blocks(positions, size):
         x = z[:, block].transpose(0, 1).double()  # (block, N, m)
         mean[block] = center = x.mean(dim=1)
         x -= center[:, None]

@@ -16,7 +16,9 @@ from adlib.evaluate import METHODS
 from adlib.sweep import read_seeds
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-FILES = sorted(p for p in RESULTS.rglob("*.json") if not p.name.startswith("."))
+FILES = sorted(
+    p for p in RESULTS.rglob("*.json") if not p.name.startswith(".") and p.parent.name != "bench"
+)
 MACHINE = re.compile(r"/home/|/root/|/Users/|/tmp/|/work/|/mnt/|[A-Z]:\\\\|file://")
 
 
