@@ -155,16 +155,15 @@ def cost_table(runs: pd.DataFrame, backbone: str) -> pd.DataFrame:
     DataFrame
         Median over categories and seeds of runs on the CPU; a row a dimension.
     """
-    chosen = (
-        select(runs, "padim reduction=gaussian dim=1", backbone)
-        if runs.empty
-        else runs[
-            (runs["method"] == "padim")
-            & (runs["backbone"] == backbone)
-            & (runs["reduction"] == "gaussian")
-            & (runs["device"] == "cpu")
-        ]
-    )
+    if runs.empty:
+        return runs
+    chosen = runs[
+        (runs["method"] == "padim")
+        & (runs["backbone"] == backbone)
+        & (runs["reduction"] == "gaussian")
+        & (runs["device"] == "cpu")
+        & runs["official"]
+    ]
     if chosen.empty:
         return pd.DataFrame()
     per_image = chosen["seconds_score"] / chosen["n_test"] * 1000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -21,7 +23,8 @@ def dimension_panels(curve: pd.DataFrame, ylabel: str) -> Figure:
         Name of the metric; the axis is in percent.
     """
     categories = sorted(curve["category"].unique())
-    fig, axes = figures.figure(7, 6, rows=2, columns=2)
+    rows = max(1, math.ceil(len(categories) / 2))
+    fig, axes = figures.figure(7, 3 * rows, rows=rows, columns=2)
     for ax, category in zip(axes.flat, categories, strict=False):
         of_category = curve[curve["category"] == category]
         for reduction, color in COLORS.items():

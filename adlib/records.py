@@ -26,6 +26,7 @@ import jsonschema
 import pandas as pd
 
 from adlib import __version__
+from adlib.datasets import mvtec_ad
 from adlib.errors import InputError
 
 SCHEMA = 1
@@ -131,7 +132,8 @@ def table(results: Path | str = "results") -> pd.DataFrame:
     -------
     DataFrame
         Columns: ``method``, ``dataset``, ``category``, ``backbone``, ``precision``, ``weights``,
-        every parameter and every metric by name, ``n_train``, ``n_test``, ``channels`` (D),
+        every parameter and every metric by name, ``n_train``, ``n_test``, ``official`` (False:
+        images of one's own in a known layout), ``channels`` (D),
         ``seconds_*``, ``peak_memory_mb``, ``date``, ``key``. Empty where there are no records.
     """
     return pd.DataFrame([_row(record) for record in read_all(results)])
@@ -164,6 +166,14 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6
 
 
+def _official(record: Record) -> bool:
+    """Whether the images are the data set's own: a set of one's own may carry the same names."""
+    dataset, counts = record["identity"]["dataset"], record["counts"]
+    if dataset["name"] != mvtec_ad.NAME:
+        return True
+    return mvtec_ad.OFFICIAL_COUNTS.get(dataset["category"]) == (counts["train"], counts["test"])
+
+
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not a number in JSON")
 
@@ -183,6 +193,7 @@ def _row(record: Record) -> dict[str, Any]:
             "crop": identity["transform"]["crop"],
             "n_train": record["counts"]["train"],
             "n_test": record["counts"]["test"],
+            "official": _official(record),
         }
         | identity["parameters"]
         | drawn

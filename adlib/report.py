@@ -148,7 +148,8 @@ def select(
     """Choose the runs that answer a text like ``padim reduction=gaussian dim=100``.
 
     Parameters that the text does not name take the method's defaults, except the seed. Only float32
-    backbones with pinned weights count, on images resized and cropped as the papers do.
+    backbones with pinned weights count, on the published images, resized and cropped as the papers
+    do: records of other images that carry the same names are left out.
     """
     if runs.empty or not run:
         return runs.iloc[:0]
@@ -165,8 +166,10 @@ def select(
 
 
 def _standard(runs: pd.DataFrame) -> pd.Series:
+    official = runs.get("official", True)
     return (
-        (runs["precision"] == "float32")
+        official
+        & (runs["precision"] == "float32")
         & ~runs["weights"].isin(["random", "unverified"])
         & (runs["resize"] == 256)
         & (runs["crop"] == 224)

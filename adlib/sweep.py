@@ -109,6 +109,7 @@ def run(
         plan.backbone_name(), weights=plan.weights, device=plan.device, precision=plan.precision
     )
     varying = [name for name in combinations[0] if len({repr(c[name]) for c in combinations}) > 1]
+    fresh = 0
     rows: list[dict[str, Any]] = []
     with _progress(console) as progress:
         task = progress.add_task(plan.method, total=len(categories) * len(combinations))
@@ -123,7 +124,13 @@ def run(
                 if json_file is not None:
                     records.write(done.record, json_file)
                 rows.append(_row(category.name, varying, done))
+                fresh += done.fresh
                 progress.advance(task)
+    if console is not None:
+        where = json_file or results
+        made = f"{fresh} record{'' if fresh == 1 else 's'} written to {where}"
+        read = f", {len(rows) - fresh} were there already" if len(rows) > fresh else ""
+        console.print(made + read, markup=False, highlight=False)
     return rows
 
 

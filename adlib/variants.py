@@ -94,7 +94,7 @@ def padim_effects(runs: pd.DataFrame) -> str:
 
 
 def _where(runs: pd.DataFrame, values: dict[str, object]) -> pd.DataFrame:
-    chosen = runs
+    chosen = runs[runs["official"]]
     for column, value in values.items():
         chosen = chosen[chosen[column] == value]
     return chosen

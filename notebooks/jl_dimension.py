@@ -16,7 +16,7 @@
 #
 # The report's Fig. 3 shows the pixel AUROC rising quickly from 50 to 200 dimensions and flat after that, and says
 # that 150 projected dimensions do what PaDiM does with 550. It shows one curve, without seeds and without the other reductions.
-# Here every reduction runs at every dimension with several draws, and the question that decides the chapter is asked at
+# Here coordinates, Gaussian and Haar projections run at every dimension with several draws, and the question that decides the chapter is asked at
 # equal dimension, paired over seeds and categories: is a Gaussian projection better than a choice of coordinates,
 # and how much of any gain is only that Eq. 6 scales the features up and so makes the fixed regulariser $\epsilon$ smaller?
 

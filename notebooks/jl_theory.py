@@ -436,7 +436,8 @@ plain, regularised = simulated["no regulariser"][-1], simulated["Haar"][len(belo
 found = f"""
 - The algebra of Section 4.3 is right: {sum(algebra.values())} of {len(algebra)} statements hold.
   Its meaning is not: Eq. 12 is a ratio of lengths, below 1/2 for every $x$ below a ninth of the
-  curve's end, while the probability that it stands for never drops below 1/2.
+  curve's end. Eq. 11 leaves the probability that it stands for open: 0 under the worst law
+  inside it, never below 1/2 if both distances are independent and uniform.
 - Eq. 15 ends at perfect detection, and has two free quantities, not three.
 - A refitted Mahalanobis distance contracts. At $m = {m}$ the mean of $M'^2/M^2$ is {mean_kept:.3f}
   and its relative spread {spread:.3f}; the Beta law says {m / channels:.3f} and

@@ -67,7 +67,7 @@ def test_misuse_is_explained_with_status_2_and_no_traceback(words, adlib):
 def test_evaluate_prints_a_table_and_writes_records(adlib, root, tmp_path):
     words = ["evaluate", "padim", "--root", root, *tiny.SMALL, "--set", "dim=5,9", "--seed", "0-1"]
     status, out, err = adlib(*words)
-    assert (status, err) == (0, "")
+    assert (status, err) == (0, "4 records written to results\n")
     found = records.read_all(tmp_path / "results")
     assert len(found) == 4
     header, *rows = [line.split() for line in out.splitlines()]

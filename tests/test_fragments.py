@@ -16,7 +16,10 @@ from adlib.claims import Evidence
 from adlib.claims.evidence import Rule
 from adlib.errors import InputError
 from adlib.fragments.markdown import block, cell, code, escape, list_table, table
+from adlib.fragments.recorded import in_words
 from adlib.fragments.status import status
+from adlib.fragments.verdicts import caveat, summary
+from adlib.report import read_run
 
 NAMES = {
     "verdicts",
@@ -108,7 +111,10 @@ def test_verdicts_name_every_claim_once(made, few, ledger):
         assert f"{{doc}}`/{claim.page}`" in row and str(outcome.effect or "–") in row
     first = text[text.index("Of ") : text.index("```")]
     counted = [int(number) for number in re.findall(r"\d+", first)]
-    assert counted[0] == len(results) == sum(counted[1:])
+    assert "; of 2 extensions of ours: " in first
+    assert sum(counted) == 2 * len(results)  # both totals, and the parts of each
+    ours = [row for row in text.split("\n* - ") if "; our extension.*" in row]
+    assert len(ours) == 2 == made["evidence-jl_padim"].count("; our extension; ")
 
 
 def test_evidence_holds_sentences_and_commands(made, few, ledger):
@@ -116,6 +122,83 @@ def test_evidence_holds_sentences_and_commands(made, few, ledger):
         entry = made["evidence-jl_padim"].partition(f"`{claim.id}`")[2].partition("\n\n**")[0]
         assert outcome.evidence in entry and claim.why in entry
         assert all(command in entry for command in outcome.commands)
+
+
+def _result(verdict, extension=False, rule="gain", value=1.0, p_value=None) -> claims.Result:
+    test = {"rule": rule, "better": "padim dim=2", "worse": "padim dim=1", "backbone": "resnet18"}
+    texts = dict.fromkeys(("paper", "where", "claim", "confirm", "page", "why"), "text")
+    claim = claims.Claim(id="one", test=test, tolerance=0, extension=extension, **texts)
+    effect = claims.Effect(value, "points")
+    return claims.Result(claim, claims.Outcome(verdict, "1", effect, p_value=p_value))
+
+
+def test_extensions_are_counted_apart():
+    good, bad = claims.Verdict.REPRODUCED, claims.Verdict.NOT_REPRODUCED
+    stated, ours = [_result(good), _result(bad)], [_result(bad, extension=True)]
+    assert summary(stated) == "Of 2 checkable claims: 1 reproduced and 1 not reproduced."
+    assert summary(ours) == "Of 1 extension of ours: 1 not reproduced."
+    assert summary(stated[:1] + ours * 2) == (
+        "Of 1 checkable claim: 1 reproduced; of 2 extensions of ours: 2 not reproduced."
+    )
+
+
+def test_directions_are_counted_apart():
+    verdict = claims.Verdict.PARTLY
+    judged = [
+        _result(verdict, value=1, p_value=0.001),
+        _result(verdict, value=1, p_value=0.04),
+        _result(verdict, value=-1, p_value=0.001),
+        _result(verdict, value=1, p_value=0.001, rule="equal"),  # it should be 0
+        _result(verdict, value=-1, p_value=0.5),
+        _result(verdict),
+    ]
+    text = caveat(judged)
+    assert (
+        "Of 5 paired comparisons in this table, 2 differ from 0 in the direction of the claim, "
+        "2 against it at the 5 % level; after Bonferroni's correction for 5 tests, 1 differs from "
+        "0 in the direction of the claim, 2 against it."
+    ) in text
+    assert "not the noise of the draws" in text
+    assert "paired comparisons" not in caveat(judged[-1:])
+
+
+@pytest.mark.parametrize(
+    ("gains", "words"),
+    [
+        (
+            (0.1, 0.2, 0.9),
+            "lies between +0.15 and +0.55; it changes most without c (+0.15). Over the means of "
+            "the 3 categories the 95 % interval is [−0.68, +1.48]: it contains 0, so the mean does "
+            "not generalise to other categories.",
+        ),
+        ((0.4, 0.5, 0.6), "[+0.25, +0.75]: it excludes 0"),
+        ((0.4,), "This is one category and says nothing about others."),
+    ],
+)
+def test_the_answer_says_what_rests_on_one_category(gains, words):
+    rows = [
+        {
+            "method": "padim",
+            "dataset": "mvtec_ad",
+            "category": name,
+            "backbone": "resnet18",
+            "precision": "float32",
+            "weights": "IMAGENET1K_V1",
+            "resize": 256,
+            "crop": 224,
+            "seed": seed,
+            "pixel_auroc": (97 + (reduction == "gaussian") * gain + 0.01 * seed) / 100,
+        }
+        | read_run(f"padim reduction={reduction} dim=100")[1]
+        | {"seed": seed}
+        for reduction in ("gaussian", "coordinate")
+        for name, gain in zip("abc", gains, strict=False)
+        for seed in range(3)
+    ]
+    for row in rows[:2]:
+        row["pixel_auroc"] += 1e-7  # an interval needs some spread over seeds
+    text = in_words(Evidence(pd.DataFrame(rows), pd.DataFrame()))
+    assert text.count("\n") == 0 and words in text
 
 
 def _rewrite(results: Path, change) -> None:

@@ -202,7 +202,7 @@ def test_ctrl_c_and_kill_in_the_middle_of_a_sweep(data, tmp_path):
         return subprocess.Popen(
             [sys.executable, "-c", STOPPED, *words],
             cwd=tmp_path, env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=tiny.hear_ctrl_c,
         )  # fmt: skip
 
     with start() as process:

@@ -17,6 +17,7 @@ import jupytext
 import nbformat
 import papermill
 import pytest
+import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -380,6 +381,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path):
         cwd=tmp_path,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=tiny.hear_ctrl_c,
     )
     try:
         deadline = time.monotonic() + 60

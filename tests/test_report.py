@@ -9,6 +9,7 @@ from scipy import stats
 from test_records import record
 
 from adlib import records, report
+from adlib.datasets.mvtec_ad import OFFICIAL_COUNTS
 from adlib.errors import InputError
 
 
@@ -16,7 +17,7 @@ from adlib.errors import InputError
 def results(tmp_path):
     """An empty folder of records, and a function that adds one."""
 
-    def add(auroc: float, category: str = "bottle", **changes) -> None:
+    def add(auroc: float, category: str = "bottle", official: bool = True, **changes) -> None:
         parameters = {
             "reduction": "coordinate", "dim": 100, "eps": 0.01, "eps_scale": "nominal",
             "sigma": 4.0, "image_score": "smoothed", "seed": 0,
@@ -29,6 +30,9 @@ def results(tmp_path):
             **changes,
         )
         made["identity"]["dataset"]["category"] = category
+        train, test = OFFICIAL_COUNTS[category] if official else (5, 5)
+        made["counts"] |= {"train": train, "test": test}
+        made["identity"]["dataset"]["fingerprint"] = ("f" if official else "a") * 64
         made["key"] = records.key(made["identity"])
         records.write(made, records.path(tmp_path, made["identity"], "x"))
 
@@ -66,6 +70,7 @@ def test_select_takes_defaults_for_what_is_not_named(results):
         ("name", "wide_resnet50_2"),
     ):  # fmt: skip
         results(0.2, **{f"identity__backbone__{place}": value})
+    results(0.3, official=False)  # a folder of one's own that is called bottle
     runs = records.table(results.folder)
     chosen = report.select(runs, "padim dim=100", "resnet18", "bottle")
     assert sorted(chosen["pixel_auroc"]) == [0.97, 0.98]

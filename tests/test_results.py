@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 from collections import Counter
@@ -12,7 +13,7 @@ import pytest
 
 from adlib import parameters, records, report
 from adlib.backbones import ARCHITECTURES
-from adlib.evaluate import METHODS
+from adlib.evaluate import METHODS, open_experiment
 from adlib.sweep import read_seeds
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -196,3 +197,32 @@ def test_compare_turns_all_of_it_into_a_table(printed):
     assert len(table) == ((printed["unit"] == "percent") & (printed["source"] == "paper")).sum()
     known = table[table["n"] > 0]
     assert known["ours"].between(0, 100).all()
+
+
+@pytest.mark.data
+@pytest.mark.skipif("ADLIB_MVTEC_AD" not in os.environ, reason="ADLIB_MVTEC_AD names no folder")
+@pytest.mark.parametrize("category", ["bottle", "capsule", "screw", "transistor"])
+def test_this_code_makes_the_same_numbers_again(category, tmp_path):
+    """Some records were made by earlier states of the code: the present one must agree with them.
+
+    One run of each form (m <= N and m > N) a category, on the images in $ADLIB_MVTEC_AD; the
+    weights come from $ADLIB_RESNET18 or from where ``Backbone`` finds them.
+    """
+    experiment = open_experiment(
+        "mvtec_ad", category, root=os.environ["ADLIB_MVTEC_AD"],
+        weights=os.environ.get("ADLIB_RESNET18"), cache=False,
+    )  # fmt: skip
+    for values in (
+        {"dim": 100},
+        {"reduction": "gaussian", "dim": 100, "seed": 3},
+        {"reduction": "none"},
+    ):
+        again = experiment.run("padim", values, results=tmp_path)
+        committed = RESULTS / again.path.relative_to(tmp_path)
+        if not committed.exists():  # other weights or images of the same name: another key
+            pytest.skip(f"no record {committed.name}")
+        before = records.read(committed)
+        assert again.record["drawn"] == before["drawn"]
+        assert again.record["metrics"] == pytest.approx(before["metrics"], abs=1e-6)
+        for defect, scores in before["scores"].items():
+            assert again.record["scores"][defect] == pytest.approx(scores, rel=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,11 @@ from PIL import Image
 
 SMALL = ["--backbone", "efficientnet_lite0", "--resize", "64", "--crop", "56"]
 RANDOM = ["--backbone", "resnet18", "--weights", "random", "--resize", "64", "--crop", "56"]
+
+
+def hear_ctrl_c() -> None:
+    """Undo what a shell does to its background jobs, whose children would ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def picture(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from adlib import report
@@ -17,7 +18,9 @@ DISTINCT = 2.0  # standard deviations above which a single difference stands out
 class Cells(Rule):
     """Are printed numbers reproduced, each within the tolerance of ``report.compare``?
 
-    Reproduced: all that were run; partly: at least half of them; else not.
+    Reproduced: all that were run; partly: at least half of them; else not. At most partly if the
+    run `rival`, of another method, lies within the tolerance of each of these cells as well: then
+    they cannot tell which method was printed.
     """
 
     rule: Literal["cells"]
@@ -25,6 +28,7 @@ class Cells(Rule):
     method: str
     backbone: str
     metric: str = "pixel_auroc"
+    rival: RunText | None = None
 
     def judge(self, evidence: Evidence, tolerance: float) -> Outcome:
         """Answer from one signed difference a cell."""
@@ -39,17 +43,40 @@ class Cells(Rule):
             return evidence.not_run(self.backbone, *sorted(rows["run"].unique()))
         good = int(known["within"].astype(bool).sum())
         verdict = Verdict.PARTLY if 2 * good >= len(known) else Verdict.NOT_REPRODUCED
-        verdict = Verdict.REPRODUCED if good == len(known) else verdict
+        inside = self._rival_inside(evidence, known)
+        if good == len(known) and inside is not True:
+            verdict = Verdict.REPRODUCED
         each = ", ".join(
             f"{row.category} {signed(row.delta)} of ±{row.tolerance:.2f}"
             for row in known.itertuples()
         )
         return Outcome(
             verdict,
-            f"{good} of {len(known)} cells that were run, of {len(rows)} printed, lie within their "
-            f"tolerance; ours minus paper: {each}.",
+            f"{'Only ' if 2 * len(known) < len(rows) else ''}{len(known)} of {len(rows)} printed "
+            f"cells were run; {good} of them lie within their tolerance; ours minus "
+            f"paper: {each}.{self._about_rival(inside)}",
             _mean_effect(known["delta"].to_numpy(float), len(rows)),
         )
+
+    def _rival_inside(self, evidence: Evidence, known: pd.DataFrame) -> bool | None:
+        """Whether the rival lies within every tolerance; None where it was not run everywhere."""
+        if self.rival is None:
+            return None
+        found = evidence.values(self.rival, self.backbone, self.metric)
+        means = known["category"].map(found.groupby("category")["value"].mean()).astype(float)
+        if means.isna().any():
+            return None
+        return bool(((means - known["paper"]).abs() <= known["tolerance"]).all())
+
+    def _about_rival(self, inside: bool | None) -> str:
+        if self.rival is None:
+            return ""
+        run = f" The other method, `{self.rival}`,"
+        if inside is None:
+            return f"{run} was not run in all of them."
+        if inside:
+            return f"{run} lies within all of them too: the tolerance cannot tell the two apart."
+        return f"{run} does not lie within all of them."
 
 
 class SingleRun(Rule):

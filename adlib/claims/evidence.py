@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict
@@ -26,7 +26,13 @@ RunText = Annotated[str, AfterValidator(_known_run)]
 
 
 class Rule(BaseModel):
-    """A kind of question; its fields are the arguments that a row of the ledger gives."""
+    """A kind of question; its fields are the arguments that a row of the ledger gives.
+
+    `expects_zero`: a difference from 0 in either direction speaks against the claim; otherwise one
+    above 0 speaks for it.
+    """
+
+    expects_zero: ClassVar[bool] = False
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -7,7 +7,7 @@ comparisons.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from adlib import report
 from adlib.claims.evidence import Evidence, Rule, RunText, effect_of
@@ -77,6 +77,8 @@ class Equal(Versus):
     each category. Not reproduced: all of the interval lies outside.
     """
 
+    expects_zero: ClassVar[bool] = True
+
     rule: Literal["equal"]
 
     def judge(self, evidence: Evidence, tolerance: float) -> Outcome:
@@ -97,40 +99,4 @@ class Equal(Versus):
             f"within ±{plain(tolerance)} points.",
             effect_of(found),
             p_value=found.p_value,
-        )
-
-
-class Attribution(Versus):
-    """Is the gain of `better` over `worse` due to `cause`, the same without the `rival` cause?
-
-    `cause` differs from `worse` by the named cause alone, `rival` by the other one alone.
-    Reproduced: both the gain and the part of the cause lie above 0, and the part is at least the
-    share `tolerance` of the gain. Partly: the part lies above 0 but is smaller. Without a gain
-    above 0 there is nothing to attribute: not reproduced.
-    """
-
-    rule: Literal["attribution"]
-    cause: RunText
-    rival: RunText
-
-    def judge(self, evidence: Evidence, tolerance: float) -> Outcome:
-        """Answer from three paired differences from the same baseline."""
-        total, part, other = (
-            evidence.paired(run, self.worse, self.backbone, self.metric)
-            for run in (self.better, self.cause, self.rival)
-        )
-        if total is None or part is None:
-            return evidence.not_run(self.backbone, self.better, self.cause, self.worse)
-        verdict = Verdict.NOT_REPRODUCED
-        if total.low > 0 and part.low > 0:
-            enough = part.mean >= tolerance * total.mean
-            verdict = Verdict.REPRODUCED if enough else Verdict.PARTLY
-        rival = "was not run" if other is None else f"gives {effect_of(other)}"
-        share = f", {part.mean / total.mean:.0%} of it" if total.low > 0 else ""
-        return Outcome(
-            verdict,
-            f"The whole gain is {effect_of(total)}; the named cause alone gives {effect_of(part)}"
-            f"{share}; the other cause alone {rival}.",
-            effect_of(part),
-            p_value=part.p_value,
         )

@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from adlib.claims import cells, curves, derived, gains, measured, printed
+from adlib.claims import attribution, cells, curves, derived, gains, measured, printed
 from adlib.claims.evidence import Evidence
 from adlib.claims.verdict import Outcome
 from adlib.errors import InputError
@@ -17,15 +17,15 @@ from adlib.errors import InputError
 AnyRule = Annotated[
     gains.Gain
     | gains.Equal
-    | gains.Attribution
+    | attribution.Attribution
     | curves.Reaches
     | curves.Plateau
     | cells.Cells
     | cells.SingleRun
     | measured.Speedup
+    | measured.ModelSize
     | printed.TableOrder
     | printed.TableMean
-    | derived.ModelSize
     | derived.StageWidths
     | derived.Theory,
     Field(discriminator="rule"),
@@ -55,6 +55,8 @@ class Claim(BaseModel):
         In the unit of the rule (its docstring says what for).
     why : str
         Why that tolerance.
+    extension : bool
+        The paper does not say this in these words: we carry its statement further.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -68,6 +70,7 @@ class Claim(BaseModel):
     test: AnyRule
     tolerance: Annotated[float, Field(ge=0)]
     why: Words
+    extension: bool = False
 
 
 class Ledger(BaseModel):

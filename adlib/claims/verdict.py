@@ -38,7 +38,8 @@ _MARKS = {
 
 _MEANINGS = {
     Verdict.REPRODUCED: "the records, or the derivation, say the same within the stated tolerance",
-    Verdict.PARTLY: "they do in part: in some categories, or by less than stated",
+    Verdict.PARTLY: "they do in part: in some categories or networks, by less than stated, "
+    "or by a test that cannot tell the claim from its alternative",
     Verdict.NOT_REPRODUCED: "they do not",
     Verdict.CONTRADICTED: "the paper's text and the paper's own printed numbers disagree",
     Verdict.REFUTED: "the statement fails in an exact calculation or a counterexample, "

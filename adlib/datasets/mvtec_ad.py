@@ -23,6 +23,13 @@ LAYOUT = (
     "<root>/<category>/{train/good, test/good, test/<defect>, ground_truth/<defect>}, "
     "for example <root>/bottle/train/good/000.png"
 )
+# published numbers of training and test images: they tell MVTec AD from a set of one's own
+OFFICIAL_COUNTS = {
+    "bottle": (209, 83), "cable": (224, 150), "capsule": (219, 132), "carpet": (280, 117),
+    "grid": (264, 78), "hazelnut": (391, 110), "leather": (245, 124), "metal_nut": (220, 115),
+    "pill": (267, 167), "screw": (320, 160), "tile": (230, 117), "toothbrush": (60, 42),
+    "transistor": (213, 100), "wood": (247, 79), "zipper": (240, 151),
+}  # fmt: skip
 
 
 class MissingMasks(UserWarning):

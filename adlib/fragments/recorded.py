@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from adlib import report
 from adlib.claims import Evidence
@@ -109,8 +111,30 @@ def in_words(evidence: Evidence) -> str:
                 f"; with eps matched it is {_standing(matched)}, and Haar's orthonormal rows, to "
                 f"which eps weighs the same anyway, are {_standing(haar)}"
             )
-        lines.append(f"{text}.")
+        lines.append(f"{text}.{_over_categories(spread)}")
     return "\n".join(lines)
+
+
+def _over_categories(differences: pd.Series) -> str:
+    """Say what the mean owes to single categories, and whether it holds beyond these."""
+    number = len(differences)
+    if number < 2:
+        return " This is one category and says nothing about others."
+    mean = differences.mean()
+    without = (differences.sum() - differences) / (number - 1)
+    most = (without - mean).abs().idxmax()
+    spread = differences.std(ddof=1)
+    half = stats.t.ppf(0.975, number - 1) * spread / np.sqrt(number)
+    low, high = mean - half, mean + half
+    beyond = "it contains 0, so the mean does not generalise to other categories"
+    if not low <= 0 <= high:
+        beyond = "it excludes 0, as far as other categories are like these"
+    return (
+        f" With one category left out in turn the mean lies between {signed(without.min())} and "
+        f"{signed(without.max())}; it changes most without {most} ({signed(without[most])}). Over "
+        f"the means of the {number} categories the 95 % interval is [{signed(low)}, "
+        f"{signed(high)}]: {beyond}."
+    )
 
 
 def _standing(found: report.Paired) -> str:
