@@ -12,6 +12,7 @@ from adlib.report import by_seed, compare, mean_sd, reported, select
 
 NOT_RUN = "not run"
 NOTHING = "–"
+BESIDE = ("other implementations", "Haar, ours", "all channels, ours")
 JL_METHODS = {"padim": "PaDiM", "jl_padim": "JL"}
 
 
