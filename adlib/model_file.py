@@ -7,8 +7,6 @@ they belong to, and holds a checksum of each. Nothing in the file is executed wh
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from adlib.atomic import replacement
 from adlib.errors import InputError
 
 FORMAT = 1  # raise when the meaning of the tensors or of the description changes
@@ -48,24 +47,15 @@ def write(path: Path | str, tensors: dict[str, Tensor], description: dict[str, A
         "crc32": {name: _checksum(tensor) for name, tensor in tensors.items()},
     }
     text = json.dumps(header, sort_keys=True, allow_nan=False)
-    part = None
     try:
-        descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix=path.suffix)
-        os.close(descriptor)
-        save_file(tensors, part, metadata={HEADER: text})
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
-        os.chmod(part, 0o644)
-        os.replace(part, path)
+        with replacement(path) as part:
+            save_file(tensors, part, metadata={HEADER: text})
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
             f"the model could not be written to {path} ({reason}); "
             "free some space or name a file in a folder that can be written"
         ) from error
-    finally:
-        if part and os.path.exists(part):
-            os.unlink(part)
 
 
 def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:

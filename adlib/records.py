@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import subprocess
-import tempfile
 import textwrap
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ import jsonschema
 import pandas as pd
 
 from adlib import __version__
+from adlib.atomic import replacement
 from adlib.datasets import mvtec_ad
 from adlib.errors import InputError
 
@@ -59,25 +59,16 @@ def write(record: Record, target: Path) -> None:
     """
     validate(record, target)
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
-    part = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, part = tempfile.mkstemp(dir=target.parent, prefix=".part-", suffix=".json")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(_compact_lists(text))
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(part, 0o644)
-        os.replace(part, target)
+        with replacement(target) as part:
+            part.write_text(_compact_lists(text), encoding="utf-8")
     except OSError as error:
         raise InputError(
             f"the record could not be written to {target.parent} ({error.strerror or error}); free "
             "some space or choose another folder with --results; all records written before are "
             "complete"
         ) from error
-    finally:
-        if part and os.path.exists(part):
-            os.unlink(part)
 
 
 def read(source: Path) -> Record:

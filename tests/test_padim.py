@@ -461,9 +461,14 @@ def test_saving_replaces_in_one_step_and_leaves_nothing_beside(tmp_path, monkeyp
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    for name in ("save_file", "os.fsync", "os.replace", "tempfile.mkstemp"):
+    for name in (
+        "model_file.save_file",
+        "atomic.os.fsync",
+        "atomic.os.replace",
+        "atomic.tempfile.mkstemp",
+    ):
         with monkeypatch.context() as patch:
-            patch.setattr(f"adlib.model_file.{name}", full)
+            patch.setattr(f"adlib.{name}", full)
             with pytest.raises(InputError, match=r"could not be written .*No space left"):
                 PaDiM(dim=5).fit_features(features(5)).save(path)
         assert path.read_bytes() == before

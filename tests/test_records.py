@@ -178,7 +178,7 @@ def test_a_write_that_fails_leaves_the_old_record(step, number, tmp_path, monkey
         raise OSError(number, os.strerror(number))
 
     module = "tempfile" if step == "mkstemp" else "os"
-    monkeypatch.setattr(f"adlib.records.{module}.{step}", fail)
+    monkeypatch.setattr(f"adlib.atomic.{module}.{step}", fail)
     with pytest.raises(InputError) as error:
         records.write(record(peak_memory_mb=1.0), target)
     assert os.strerror(number) in str(error.value) and "--results" in str(error.value)
@@ -191,7 +191,7 @@ def test_an_interruption_while_writing_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("adlib.records.os.fsync", interrupt)
+    monkeypatch.setattr("adlib.atomic.os.fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         records.write(record(), tmp_path / "x.json")
     assert list(tmp_path.iterdir()) == []

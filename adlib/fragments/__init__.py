@@ -19,11 +19,10 @@ the same records give the same bytes.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from adlib import ablation, claims, figures, pictures, records, report
+from adlib.atomic import replacement
 from adlib.bench_report import bench_tables
 from adlib.claims import Evidence
 from adlib.errors import InputError
@@ -147,20 +146,13 @@ def readme_picture(results: Path) -> str:
 
 
 def _write(target: Path, text: str) -> Path:
-    part = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, part = tempfile.mkstemp(dir=target.parent, prefix=".part-", suffix=".md")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(part, 0o644)
-        os.replace(part, target)
+        with replacement(target) as part:
+            part.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(
             f"{target} could not be written ({error.strerror or error}); free space or choose "
             "another folder with --out"
         ) from error
-    finally:
-        if part and os.path.exists(part):
-            os.unlink(part)
     return target
