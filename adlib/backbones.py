@@ -50,24 +50,22 @@ class Architecture:
     build : callable returning an untrained network
     nodes : dict of str to str
         Level name -> name of the module that ends it, in the order of the network.
-    levels : tuple of str
-        The levels that PaDiM uses.
+    stages : tuple of 4 str
+        The levels that the papers number 1 to 4; the first three are the default.
     mean, std : tuple of 3 floats
         Normalisation of RGB values in [0, 1].
     """
 
     build: Callable[[], nn.Module]
     nodes: dict[str, str]
-    levels: tuple[str, ...]
+    stages: tuple[str, str, str, str]
     mean: tuple[float, float, float] = _IMAGENET[0]
     std: tuple[float, float, float] = _IMAGENET[1]
 
 
-def _torchvision(
-    name: str, prefix: str = "layer{}", levels: tuple[str, ...] = ("layer1", "layer2", "layer3")
-):
+def _torchvision(name: str, prefix: str = "layer{}"):
     nodes = {f"layer{i}": prefix.format(i) for i in (1, 2, 3, 4)}
-    return Architecture(lambda: get_model(name, weights=None), nodes, levels)
+    return Architecture(lambda: get_model(name, weights=None), nodes, tuple(nodes))
 
 
 def _lite0() -> nn.Module:
@@ -85,7 +83,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "efficientnet_lite0": Architecture(
         _lite0,
         {f"block{i}": f"_blocks.{i}" for i in range(16)},
-        levels=("block2", "block4", "block10"),
+        stages=("block2", "block4", "block10", "block15"),
         mean=(127 / 255,) * 3,
         std=(128 / 255,) * 3,
     ),
@@ -148,7 +146,7 @@ class Backbone:
         if self.precision not in PRECISIONS:
             raise InputError(unknown("precision", self.precision, PRECISIONS))
         self.architecture = ARCHITECTURES[self.name]
-        self.levels = tuple(self.levels or self.architecture.levels)
+        self.levels = tuple(self.levels or self.architecture.stages[:3])
         known = list(self.architecture.nodes)
         for level in self.levels:
             if level not in known:
@@ -226,6 +224,19 @@ class Backbone:
         fill(model, state, path, last=self.architecture.nodes[self.levels[-1]])
         self.origin = Weights(_label(self.name, digest), digest, path.name)
         return model
+
+
+def levels(name: str, depth: int = 3) -> tuple[str, ...]:
+    """Return the levels 1, 2, ..., `depth` of a network, at least three, by their names in it.
+
+    Raises
+    ------
+    InputError
+        Unknown name.
+    """
+    if not isinstance(name, str) or name not in ARCHITECTURES:
+        raise InputError(unknown("backbone", name, ARCHITECTURES))
+    return ARCHITECTURES[name].stages[: max(3, depth)]
 
 
 def pick_device(name: str) -> torch.device:

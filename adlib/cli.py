@@ -56,10 +56,13 @@ def _root(
 
 @app.command()
 def evaluate(
-    method: Annotated[str, typer.Argument(help="padim")],
+    method: Annotated[str, typer.Argument(help="padim, patchcore, spade or one_nn.")],
     dataset: Annotated[
         str | None,
-        typer.Option(help="mvtec_ad (any folder in that layout) or embedded; default: by --root."),
+        typer.Option(
+            help="mvtec_ad (any folder in that layout), magnetic_tile, mstc or embedded; "
+            "default: mvtec_ad with --root, embedded without."
+        ),
     ] = None,
     root: Annotated[
         Path | None,
@@ -90,8 +93,20 @@ def evaluate(
             "--set", help="Parameter of the method, name=value; name=A,B runs each value."
         ),
     ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Named settings of the method (patchcore: paper, official).")
+    ] = None,
+    shots: Annotated[
+        str | None, typer.Option(help="Fit on that many training images, drawn by --seed: 1,5,10.")
+    ] = None,
     resize: Annotated[int, typer.Option(help="Short side of the image, pixels.")] = 256,
-    crop: Annotated[int, typer.Option(help="Side of the central crop, pixels.")] = 224,
+    crop: Annotated[int, typer.Option(help="Side of the central crop, pixels; 0: none.")] = 224,
+    squash: Annotated[
+        bool, typer.Option("--squash", help="Resize both sides, whatever their ratio (mstc).")
+    ] = False,
+    masks: Annotated[
+        str, typer.Option(help="Interpolation of masks: nearest, or official as PatchCore's code.")
+    ] = "nearest",
     results: Annotated[Path, typer.Option(help="Folder of records.")] = Path("results"),
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the one record to this file instead.")
@@ -121,7 +136,11 @@ def evaluate(
         seeds=sweep.read_seeds(seed),
         settings=settings or [],
         resize=resize,
-        crop=crop,
+        crop=crop or None,
+        squash=squash,
+        masks=masks,
+        preset=preset,
+        shots=[] if shots is None else sweep.read_counts(shots),
         cache=cache,
     )
     rows = sweep.run(

@@ -20,14 +20,55 @@ import numpy as np
 import torch
 
 from adlib import datasets, metrics, parameters, records
-from adlib.backbones import Backbone
+from adlib.backbones import Backbone, levels
 from adlib.datasets import Category, DefectCropped, EmptyMask
+from adlib.datasets.folder import GroundTruth
 from adlib.errors import InputError
 from adlib.features import Features, extract, is_cached
-from adlib.padim import PaDiM, Scores
+from adlib.nearest_image import NearestImage
+from adlib.padim import PaDiM
+from adlib.patchcore import PatchCore
 from adlib.records import Record
+from adlib.scores import Scores
+from adlib.spade import SPADE
 
-METHODS: dict[str, type] = {"padim": PaDiM}
+METHODS: dict[str, type] = {
+    "padim": PaDiM,
+    "patchcore": PatchCore,
+    "spade": SPADE,
+    "one_nn": NearestImage,
+}
+
+
+class Shots(NamedTuple):
+    """A few of the normal training images, drawn at random (PatchCore, Section 4.5).
+
+    Attributes
+    ----------
+    images : int
+        How many.
+    seed : int
+        Which ones; the same for every method.
+    """
+
+    images: int
+    seed: int
+
+    def draw(self, n_train: int) -> np.ndarray:
+        """Return the indices of the images that are kept, sorted.
+
+        Raises
+        ------
+        InputError
+            There are fewer images than asked for.
+        """
+        if not 1 <= self.images <= n_train:
+            raise InputError(
+                f"shots must lie in [1, {n_train}], the number of training images, "
+                f"found {self.images}; lower it"
+            )
+        rng = np.random.default_rng([self.seed, self.images])
+        return np.sort(rng.choice(n_train, size=self.images, replace=False))
 
 
 class Run(NamedTuple):
@@ -62,12 +103,15 @@ class Experiment:
         Keep features on disk (``adlib.features.extract``).
     progress : bool
         Show bars on stderr, where that is a terminal.
+    selection : callable, optional
+        Told (done, total) while a coreset is selected.
     """
 
     category: Category
     backbone: Backbone
     cache: bool = True
     progress: bool = False
+    selection: Callable[[int, int], None] | None = None  # told how a coreset advances
     feature_seconds: float | None = field(default=None, init=False)  # None: read from the cache
 
     @cached_property
@@ -84,21 +128,27 @@ class Experiment:
         return pair
 
     @cached_property
-    def masks(self) -> np.ndarray | None:
-        """Ground truth (N, H, W), or None where the data set has none: then no pixel metric."""
+    def truth(self) -> GroundTruth | None:
+        """Ground truth, or None where the data set has none: then no pixel metric."""
         if not self.category.test.has_masks or not self.category.test.labels.any():
             return None
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", EmptyMask)
             warnings.simplefilter("always", DefectCropped)
-            masks = self.category.test.masks()
+            truth = self.category.test.ground_truth()
         self.mask_warnings = [str(warning.message) for warning in caught]
-        return masks
+        return truth
 
-    def identity(self, method: str, values: dict[str, Any]) -> dict[str, Any]:
+    @property
+    def masks(self) -> np.ndarray | None:
+        """Masks of the test images (N, H, W), or None where the data set has none."""
+        return None if self.truth is None else self.truth.masks
+
+    def identity(
+        self, method: str, values: dict[str, Any], shots: Shots | None = None
+    ) -> dict[str, Any]:
         """Return all that decides the numbers of a run; its hash is the record's key."""
-        transform = self.category.test.transform
-        return {
+        identity = {
             "protocol": records.PROTOCOL,
             "method": method,
             "parameters": METHODS[method].effective(values),
@@ -108,14 +158,16 @@ class Experiment:
                 "fingerprint": self.category.fingerprint,
             },
             "backbone": self.backbone.describe(),
-            "transform": {"resize": transform.resize, "crop": transform.crop},
+            "transform": self.category.test.transform.describe(),
         }
+        return identity if shots is None else identity | {"shots": shots._asdict()}
 
     def run(
         self,
         method: str,
         values: dict[str, Any] | None = None,
         *,
+        shots: Shots | None = None,
         results: Path | str | None = None,
         force: bool = False,
     ) -> Run:
@@ -127,6 +179,8 @@ class Experiment:
             A key of ``METHODS``.
         values : dict, optional
             Parameters that differ from the method's defaults.
+        shots : Shots, optional
+            Fit on a few training images only.
         results : Path, optional
             Folder of records; None writes none.
         force : bool
@@ -140,41 +194,47 @@ class Experiment:
         if not isinstance(method, str) or method not in METHODS:
             raise InputError(parameters.unknown("method", method, METHODS))
         checked = parameters.check(METHODS[method], values or {})
-        identity = self.identity(method, checked)
+        identity = self.identity(method, checked, shots)
         target = None
         if results is not None:
-            target = records.path(Path(results), identity, self.label(method, checked))
+            target = records.path(Path(results), identity, self.label(method, checked, shots))
             if target.exists() and not force:
                 return Run(records.read(target), target, fresh=False, scores=None)
-        record, scores = self._measure(method, checked, identity)
+        record, scores = self._measure(method, checked, shots, identity)
         if target is not None:
             records.write(record, target)
         return Run(record, target, fresh=True, scores=scores)
 
-    def label(self, method: str, checked: dict[str, Any]) -> str:
+    def label(self, method: str, checked: dict[str, Any], shots: Shots | None = None) -> str:
         """Return the readable part of a record's file name."""
         effective = METHODS[method].effective(checked)
         named = [effective[name] for name in METHODS[method].LABEL if effective[name] is not None]
         backbone = self.backbone.name + ("" if self.backbone.precision == "float32" else "-bf16")
         # a method that ignores the seed has one record, whatever seed was asked for
-        return "-".join([backbone, *map(str, named), f"seed{effective.get('seed') or 0}"])
+        seed = effective.get("seed") or (0 if shots is None else shots.seed)
+        few = [] if shots is None else [f"shots{shots.images}"]
+        return "-".join([backbone, *map(str, named), *few, f"seed{seed}"])
 
     def _measure(
-        self, method: str, checked: dict[str, Any], identity: dict
+        self, method: str, checked: dict[str, Any], shots: Shots | None, identity: dict
     ) -> tuple[Record, Scores]:
         test = self.category.test
         cached_before = "features" in self.__dict__
         train_features, test_features = self.features
-        masks = self.masks
+        if shots is not None:
+            train_features = train_features.take(shots.draw(len(train_features)))
+        truth = self.truth
         detector = METHODS[method](**checked)
+        if self.selection is not None:
+            detector.progress = self.selection
         fit_seconds, _ = _timed(lambda: detector.fit_features(train_features))
         score_seconds, scores = _timed(lambda: detector.score_features(test_features))
-        metric_seconds, measured = _timed(lambda: measure(test.labels, scores, masks))
+        metric_seconds, measured = _timed(lambda: measure(test.labels, scores, truth))
         record = {
             "schema": records.SCHEMA,
             "key": records.key(identity),
             "identity": identity,
-            "counts": self._counts(masks),
+            "counts": self._counts(len(train_features)),
             "drawn": detector.drawn(),
             "metrics": measured,
             "scores": by_defect(scores.image, test.defects),
@@ -187,20 +247,20 @@ class Experiment:
             "peak_memory_mb": round(records.peak_memory_mb(), 1),
             "environment": records.environment(str(self.backbone.torch_device)),
             "deviations": self._deviations(),
-            "command": self._command(method, checked),
+            "command": self._command(method, checked, shots),
         }
         return record, scores
 
-    def _counts(self, masks: np.ndarray | None) -> dict[str, int]:
+    def _counts(self, n_train: int) -> dict[str, int]:
         test = self.category.test
         with_mask = [sample.mask_path is not None for sample in test.samples]
-        empty = 0 if masks is None else int((~masks[with_mask].any(axis=(1, 2))).sum())
+        empty = 0 if self.truth is None else (~self.truth.masks[with_mask].any(axis=(1, 2))).sum()
         return {
-            "train": len(self.category.train),
+            "train": n_train,
             "test": len(test),
             "anomalous": int(test.labels.sum()),
             "masks": int(sum(with_mask)),
-            "masks_empty": empty,
+            "masks_empty": int(empty),
         }
 
     def _deviations(self) -> list[str]:
@@ -210,13 +270,13 @@ class Experiment:
             found.append(f"weights are {self.backbone.origin.label}, not the pinned ones")
         if self.backbone.precision != "float32":
             found.append(f"the backbone ran in {self.backbone.precision}")
-        if self.masks is None:
+        if self.truth is None:
             found.append("no pixel metrics: the data set has no masks for its anomalous images")
-        elif not self.masks.any():
+        elif not self.truth.masks.any():
             found.append("no pixel metrics: the masks hold no pixel after resize and crop")
         return found
 
-    def _command(self, method: str, checked: dict[str, Any]) -> str:
+    def _command(self, method: str, checked: dict[str, Any], shots: Shots | None) -> str:
         category, backbone, transform = self.category, self.backbone, self.category.test.transform
         file = None if backbone.weights is None else "FILE"
         options = {
@@ -226,28 +286,35 @@ class Experiment:
             "weights": "random" if backbone.weights == "random" else file,
             "precision": backbone.precision if backbone.precision != "float32" else None,
             "resize": transform.resize if transform.resize != 256 else None,
-            "crop": transform.crop if transform.crop != 224 else None,
+            "crop": (transform.crop or 0) if transform.crop != 224 else None,
+            "masks": transform.masks if transform.masks != "nearest" else None,
+            "shots": None if shots is None else shots.images,
         }
         words = ["adlib", "evaluate", method, "--dataset", category.dataset]
         words += [f"--{name} {value}" for name, value in options.items() if value is not None]
+        words += ["--squash"] if transform.squash else []
         defaults = parameters.check(METHODS[method], {})
         words += [
             f"--set {name}={value}"
             for name, value in checked.items()
             if name != "seed" and value != defaults[name]
         ]
-        return " ".join([*words, f"--seed {checked.get('seed', 0)}"])
+        seed = checked.get("seed", 0 if shots is None else shots.seed)
+        return " ".join([*words, f"--seed {seed}"])
 
 
-def measure(labels: np.ndarray, scores: Scores, masks: np.ndarray | None) -> dict[str, float | int]:
+def measure(
+    labels: np.ndarray, scores: Scores, truth: GroundTruth | None
+) -> dict[str, float | int]:
     """Compute every metric that the scores and the ground truth allow.
 
     Parameters
     ----------
     labels : ndarray of shape (N,), 0 or 1
     scores : Scores
-    masks : ndarray of shape (N, H, W), bool, or None
-        None leaves the pixel metrics out; so do masks without a single pixel.
+    truth : GroundTruth or None
+        None leaves the pixel metrics out; so do masks without a single pixel. Images whose defect
+        is not located (``known`` False) count for the image metrics only.
 
     Returns
     -------
@@ -261,8 +328,9 @@ def measure(labels: np.ndarray, scores: Scores, masks: np.ndarray | None) -> dic
         "image_f1": best.f1,
         "f1_misclassified": best.misclassified,
     }
-    if masks is not None and masks.any() and scores.map is not None:
-        pixel = metrics.pixel_metrics(masks, scores.map)
+    if truth is not None and truth.masks.any() and scores.map is not None:
+        known = slice(None) if truth.known.all() else truth.known
+        pixel = metrics.pixel_metrics(truth.masks[known], scores.map[known])
         measured |= {"pixel_auroc": pixel.auroc, "aupro": pixel.aupro}
     return measured
 
@@ -290,6 +358,7 @@ def open_experiment(
     *,
     root: Path | str | None = None,
     backbone: str = "resnet18",
+    depth: int = 3,
     weights: Path | str | None = None,
     device: str = "auto",
     precision: str = "float32",
@@ -298,9 +367,14 @@ def open_experiment(
     cache: bool = True,
     progress: bool = False,
 ) -> Experiment:
-    """Open a category and a backbone by name; see ``datasets.load`` and ``Backbone``."""
+    """Open a category and a backbone by name; see ``datasets.load`` and ``Backbone``.
+
+    `depth` is the deepest level of the backbone that a method will need, 3 or 4.
+    """
     opened = datasets.load(dataset, category, root, datasets.Transform(resize, crop))
-    network = Backbone(backbone, weights=weights, device=device, precision=precision)
+    network = Backbone(
+        backbone, levels(backbone, depth), weights=weights, device=device, precision=precision
+    )
     return Experiment(opened, network, cache, progress)
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from adlib.backbones import Backbone
-from adlib.datasets import Images
+from adlib.datasets import Images, Transform
 from adlib.datasets.cache import cache_dir
 from adlib.errors import InputError
 
@@ -71,6 +71,10 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.levels[0])
+
+    def take(self, indices: np.ndarray) -> Features:
+        """Return the features of some of the images, in memory."""
+        return Features([np.array(level[indices]) for level in self.levels], self.image_size)
 
     def batches(self, size: int = 16) -> Iterator[list[Tensor]]:
         """Yield consecutive batches of at most `size` images."""
@@ -194,10 +198,15 @@ def key(backbone: Backbone, images: Images) -> str:
     identity = {
         "format": FORMAT,
         "backbone": backbone.describe(),
-        "transform": [images.transform.resize, images.transform.crop],
+        "transform": _pixels(images.transform),
         "images": images.fingerprint,
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _pixels(transform: Transform) -> list[int | bool | None]:
+    """Return what of a transform touches images."""
+    return [transform.resize, transform.crop, *([True] if transform.squash else [])]
 
 
 def _folder(backbone: Backbone, images: Images) -> Path:

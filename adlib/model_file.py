@@ -98,5 +98,46 @@ def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, header["description"]
 
 
+def read_model(
+    path: Path | str, method: str, needed: set[str], fields: set[str], backbone: Any = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a model of one method, and see that it was fitted with this backbone.
+
+    Parameters
+    ----------
+    path : Path
+    method : str
+        The method's name in the file.
+    needed : set of str
+        Tensors it must hold.
+    fields : set of str
+        What its description must hold besides ``method``, ``parameters`` and ``backbone``.
+    backbone : Backbone, optional
+        None is not compared.
+
+    Raises
+    ------
+    InputError
+        As for `read`; the file holds another method's model, or the backbone is another one.
+    """
+    tensors, description = read(path)
+    complete = isinstance(description, dict) and (
+        {"method", "parameters", "backbone", *fields} <= description.keys()
+    )
+    if not complete or description["method"] != method or not needed <= tensors.keys():
+        raise InputError(f"{path} holds no {method} model; load it with the method that saved it")
+    saved = description["backbone"]
+    if backbone is None or saved is None:
+        return tensors, description
+    given = backbone.describe()
+    for name in saved:
+        if given.get(name) != saved[name]:
+            raise InputError(
+                f"{path} was fitted with a backbone whose {name} is {saved[name]}, found "
+                f"{given.get(name)}; open the backbone that was used in training"
+            )
+    return tensors, description
+
+
 def _checksum(tensor: Tensor) -> int:
     return zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy()) if tensor.numel() else 0

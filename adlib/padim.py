@@ -33,7 +33,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -47,24 +47,11 @@ from adlib.features import ImageFeatures, Source
 from adlib.levels import Moments, NotFinite, pooled_covariance, reduce_levels
 from adlib.mahalanobis import fit_positions, position_blocks, squared_distances
 from adlib.projection import Reduction
+from adlib.scores import Scores
 
 SCORE_BATCH = 32  # images a block of scoring; the factor is read once a block
 _SAVED = ("image_size", "grid", "level_shapes", "eps_", "n_train")  # beside tensors and parameters
 ROUNDING = 1e-12  # of a variance, relative to the mean square
-
-
-class Scores(NamedTuple):
-    """What a detector says about N images; higher is more anomalous.
-
-    Attributes
-    ----------
-    image : ndarray of shape (N,), float32
-    map : ndarray of shape (N, H, W), float32, or None
-        Anomaly maps at image resolution, where the method localises.
-    """
-
-    image: np.ndarray
-    map: np.ndarray | None = None
 
 
 class PaDiM:
@@ -158,6 +145,11 @@ class PaDiM:
         self.sigma: float = checked["sigma"]
         self.image_score: str = checked["image_score"]
         self.seed: int = checked["seed"]
+
+    @staticmethod
+    def depth(values: dict[str, Any]) -> int:
+        """Return the deepest level of the network that is needed, counted from 1."""
+        return 3
 
     @staticmethod
     def effective(values: dict[str, Any]) -> dict[str, Any]:
@@ -265,8 +257,9 @@ class PaDiM:
         InputError
             The file is missing, damaged or foreign, or the backbone is another one.
         """
-        tensors, description = model_file.read(path)
-        _check_file(path, tensors, description, backbone)
+        tensors, description = model_file.read_model(
+            path, "padim", {"mean", "factor"}, {"form", *_SAVED}, backbone
+        )
         model = cls(backbone=backbone, **description["parameters"])
         for name in _SAVED:
             value = description[name]
@@ -365,22 +358,4 @@ class PaDiM:
                 f"PaDiM models each position: images must be {self.image_size} pixels with levels "
                 f"{self.level_shapes}, as in training, found {tuple(image_size)} with {shapes}; "
                 "resize and crop them alike"
-            )
-
-
-def _check_file(path: Path | str, tensors: dict, description: Any, backbone: Any) -> None:
-    """See that a file holds a PaDiM, and that it was fitted with this backbone."""
-    fields = {"method", "parameters", "backbone", "form", *_SAVED}
-    complete = isinstance(description, dict) and fields <= description.keys()
-    if not complete or description["method"] != "padim" or not {"mean", "factor"} <= tensors.keys():
-        raise InputError(f"{path} holds no PaDiM; load it with the method that saved it")
-    saved = description["backbone"]
-    if backbone is None or saved is None:
-        return
-    given = backbone.describe()
-    for name in saved:
-        if given.get(name) != saved[name]:
-            raise InputError(
-                f"{path} was fitted with a backbone whose {name} is {saved[name]}, found "
-                f"{given.get(name)}; open the backbone that was used in training"
             )

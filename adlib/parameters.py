@@ -98,6 +98,20 @@ def check(method: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return complete
 
 
+def preset(method: type, name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of one of a method's ``PRESETS``, overridden by `changes`.
+
+    Raises
+    ------
+    InputError
+        The method has no preset of this name.
+    """
+    presets = getattr(method, "PRESETS", {})
+    if name not in presets:
+        raise InputError(unknown("preset", name, presets, of=method.__name__))
+    return {**presets[name], **changes}
+
+
 def unknown(kind: str, name: object, known: Iterable[str], of: str | None = None) -> str:
     """Word the error for a name that does not exist: what was found, what there is, a near miss."""
     choices = sorted(known)

@@ -26,7 +26,7 @@ import pandas as pd
 
 from adlib import __version__
 from adlib.atomic import replacement
-from adlib.datasets import mvtec_ad
+from adlib.datasets import magnetic_tile, mvtec_ad
 from adlib.errors import InputError
 
 SCHEMA = 1
@@ -124,7 +124,8 @@ def table(results: Path | str = "results") -> pd.DataFrame:
     DataFrame
         Columns: ``method``, ``dataset``, ``category``, ``backbone``, ``precision``, ``weights``,
         every parameter and every metric by name, ``n_train``, ``n_test``, ``official`` (False:
-        images of one's own in a known layout), ``channels`` (D),
+        images of one's own in a known layout), ``shots`` (training images drawn, None: all),
+        ``resize``, ``crop``, ``squash``, ``masks``, ``channels`` (D),
         ``seconds_*``, ``peak_memory_mb``, ``date``, ``key``. Empty where there are no records.
     """
     return pd.DataFrame([_row(record) for record in read_all(results)])
@@ -160,9 +161,15 @@ def peak_memory_mb() -> float:
 def _official(record: Record) -> bool:
     """Whether the images are the data set's own: a set of one's own may carry the same names."""
     dataset, counts = record["identity"]["dataset"], record["counts"]
-    if dataset["name"] != mvtec_ad.NAME:
+    published = {
+        mvtec_ad.NAME: mvtec_ad.OFFICIAL_COUNTS.get(dataset["category"]),
+        magnetic_tile.NAME: magnetic_tile.OFFICIAL_COUNTS,
+    }
+    if dataset["name"] not in published:
         return True
-    return mvtec_ad.OFFICIAL_COUNTS.get(dataset["category"]) == (counts["train"], counts["test"])
+    train, test = published[dataset["name"]] or (None, None)
+    whole = counts["train"] == train or "shots" in record["identity"]
+    return whole and counts["test"] == test
 
 
 def _refuse(constant: str) -> None:
@@ -182,11 +189,14 @@ def _row(record: Record) -> dict[str, Any]:
             "weights": backbone.get("weights"),
             "resize": identity["transform"]["resize"],
             "crop": identity["transform"]["crop"],
+            "squash": identity["transform"].get("squash", False),
+            "masks": identity["transform"].get("masks", "nearest"),
+            "shots": identity.get("shots", {}).get("images"),
             "n_train": record["counts"]["train"],
             "n_test": record["counts"]["test"],
             "official": _official(record),
         }
-        | identity["parameters"]
+        | _with_seed(identity)
         | drawn
         | record["metrics"]
         | {f"seconds_{stage}": value for stage, value in record["seconds"].items()}
@@ -198,6 +208,14 @@ def _row(record: Record) -> dict[str, Any]:
             "key": record["key"],
         }
     )
+
+
+def _with_seed(identity: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters; a run that drew nothing but its training images has their seed."""
+    parameters = identity["parameters"]
+    if "shots" in identity and parameters.get("seed") is None:
+        return parameters | {"seed": identity["shots"]["seed"]}
+    return parameters
 
 
 def _sources(results: Path) -> Iterator[Path]:

@@ -173,7 +173,14 @@ def _standard(runs: pd.DataFrame) -> pd.Series:
         & ~runs["weights"].isin(["random", "unverified"])
         & (runs["resize"] == 256)
         & (runs["crop"] == 224)
+        & ~_column(runs, "squash", False).astype(bool)
+        & (_column(runs, "masks", "nearest") == "nearest")
+        & _column(runs, "shots", None).isna()
     )
+
+
+def _column(runs: pd.DataFrame, name: str, default: Any) -> pd.Series:
+    return runs[name] if name in runs else pd.Series(default, index=runs.index)
 
 
 def read_run(run: str) -> tuple[str, dict[str, Any]]:

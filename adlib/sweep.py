@@ -5,17 +5,24 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from adlib import datasets, parameters, records
-from adlib.backbones import Backbone
+from adlib.backbones import Backbone, levels
 from adlib.errors import InputError
-from adlib.evaluate import METHODS, Experiment, Run, grid
+from adlib.evaluate import METHODS, Experiment, Run, Shots, grid
 
 SHOWN = ("image_auroc", "pixel_auroc", "aupro", "f1_misclassified")
 MOST_SEEDS = 10_000
@@ -32,8 +39,14 @@ class Plan:
     categories : list of str
         Empty: all of the data set.
     seeds : list of int
+    preset : str or None
+        A key of the method's ``PRESETS``; `settings` win over it.
     settings : list of str
         ``name=value`` texts, several values separated by commas.
+    squash, masks
+        As for ``datasets.Transform``.
+    shots : list of int
+        Numbers of training images to fit on, drawn with each seed; empty: all images.
     """
 
     method: str
@@ -47,12 +60,27 @@ class Plan:
     seeds: Sequence[int] = (0,)
     settings: Sequence[str] = field(default_factory=list)
     resize: int = 256
-    crop: int = 224
+    crop: int | None = 224
+    squash: bool = False
+    masks: str = "nearest"
+    preset: str | None = None
+    shots: Sequence[int] = ()
     cache: bool = True
 
     def backbone_name(self) -> str:
         """Return the backbone: what was asked for, else one whose weights are at hand."""
         return self.backbone or ("efficientnet_lite0" if self.dataset == "embedded" else "resnet18")
+
+    def open_backbone(self, depth: int) -> Backbone:
+        """Open the network with its levels 1 to `depth`."""
+        name = self.backbone_name()
+        return Backbone(
+            name,
+            levels(name, depth),
+            weights=self.weights,
+            device=self.device,
+            precision=self.precision,
+        )
 
     def combinations(self) -> list[dict[str, Any]]:
         """Return the parameters of every run of one category, each checked; duplicates once.
@@ -66,6 +94,9 @@ class Plan:
             raise InputError(parameters.unknown("method", self.method, METHODS))
         method = METHODS[self.method]
         values = parameters.read_assignments(self.settings)
+        if self.preset is not None:
+            fixed = parameters.preset(method, self.preset, {})
+            values = {name: [value] for name, value in fixed.items()} | values
         if "seed" in values:
             raise InputError("seeds are given by --seed, found --set seed=...; write --seed 0-4")
         if "seed" in parameters.of(method):
@@ -75,6 +106,23 @@ class Plan:
         for combination in checked:
             unique.setdefault(repr(method.effective(combination)), combination)
         return list(unique.values())
+
+    def runs(self) -> list[tuple[dict[str, Any], Shots | None]]:
+        """Return parameters and training subset of every run of one category, duplicates once.
+
+        Raises
+        ------
+        InputError
+            As for `combinations`.
+        """
+        if not self.shots:
+            return [(values, None) for values in self.combinations()]
+        found: list[tuple[dict[str, Any], Shots | None]] = []
+        for images in dict.fromkeys(self.shots):
+            for seed in dict.fromkeys(self.seeds):
+                one = replace(self, seeds=[seed], shots=())
+                found += [(values, Shots(images, seed)) for values in one.combinations()]
+        return found
 
 
 def run(
@@ -97,29 +145,41 @@ def run(
     InputError
         Anything wrong with names, values, data or the results folder.
     """
-    combinations = plan.combinations()
+    runs = plan.runs()
     names = list(dict.fromkeys(plan.categories)) or datasets.categories(plan.dataset, plan.root)
     writable(results if json_file is None else json_file.parent)
     if json_file is not None:
-        _check_one(json_file, len(combinations) * len(names))
-    transform = datasets.Transform(plan.resize, plan.crop)
+        _check_one(json_file, len(runs) * len(names))
+    transform = datasets.Transform(plan.resize, plan.crop, plan.squash, plan.masks)
     # all of them before the first hour of work: a wrong name fails at once
     categories = [datasets.load(plan.dataset, name, plan.root, transform) for name in names]
-    backbone = Backbone(
-        plan.backbone_name(), weights=plan.weights, device=plan.device, precision=plan.precision
-    )
-    varying = [name for name in combinations[0] if len({repr(c[name]) for c in combinations}) > 1]
+    method = METHODS[plan.method]
+    # a network is opened as deep as a run needs it, so that the record of a run does not depend on
+    # what else the plan holds
+    depths = sorted({max(3, method.depth(values)) for values, _ in runs})
+    backbones = {depth: plan.open_backbone(depth) for depth in depths}
+    first = runs[0][0]
+    varying = [name for name in first if len({repr(values[name]) for values, _ in runs}) > 1]
     fresh = 0
     rows: list[dict[str, Any]] = []
     with _progress(console) as progress:
-        task = progress.add_task(plan.method, total=len(categories) * len(combinations))
+        task = progress.add_task(plan.method, total=len(categories) * len(runs))
+        selection = _Selection(progress)
         for category in categories:
-            experiment = Experiment(category, backbone, cache=plan.cache)
-            for values in combinations:
-                shown = " ".join(f"{n}={values[n]}" for n in varying)
-                progress.update(task, description=f"{category.name} {shown}")
-                done = experiment.run(
-                    plan.method, values, results=None if json_file else results, force=force
+            experiments = {
+                depth: Experiment(category, backbone, cache=plan.cache, selection=selection)
+                for depth, backbone in backbones.items()
+            }
+            for values, shots in runs:
+                shown = [f"{n}={values[n]}" for n in varying]
+                shown += [] if shots is None else [f"shots={shots.images}"]
+                progress.update(task, description=" ".join([category.name, *shown]))
+                done = experiments[max(3, method.depth(values))].run(
+                    plan.method,
+                    values,
+                    shots=shots,
+                    results=None if json_file else results,
+                    force=force,
                 )
                 if json_file is not None:
                     records.write(done.record, json_file)
@@ -132,6 +192,20 @@ def run(
         read = f", {len(rows) - fresh} were there already" if len(rows) > fresh else ""
         console.print(made + read, markup=False, highlight=False)
     return rows
+
+
+def read_counts(text: str) -> list[int]:
+    """Read numbers of images as the command line gives them: ``5`` or ``1,5,10``.
+
+    Raises
+    ------
+    InputError
+        The text is neither.
+    """
+    counts = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
+    if min(counts) < 1:
+        raise InputError(f"--shots takes whole numbers >= 1, as 5 or 1,5,10, found {text!r}")
+    return counts
 
 
 def read_seeds(text: str) -> list[int]:
@@ -187,10 +261,28 @@ def _check_one(json_file: Path, runs: int) -> None:
         raise InputError(f"--json names a file, {json_file} is a folder; add a file name")
 
 
+class _Selection:
+    """A second bar, while a coreset is selected: told (done, total), it comes and goes."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.task: TaskID | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.task is None:
+            self.task = self.progress.add_task("coreset", total=total)
+        self.progress.update(self.task, completed=done)
+        if done >= total:
+            self.progress.remove_task(self.task)
+            self.task = None
+
+
 def _row(category: str, varying: list[str], done: Run) -> dict[str, Any]:
     effective = done.record["identity"]["parameters"]
+    few = done.record["identity"].get("shots")
     shown = {name: done.record["metrics"].get(name) for name in SHOWN}
-    return {"category": category} | {name: effective[name] for name in varying} | shown
+    drawn = {} if few is None else {"shots": few["images"], "seed": few["seed"]}
+    return {"category": category} | {name: effective[name] for name in varying} | drawn | shown
 
 
 def _progress(console: Console | None) -> Progress:

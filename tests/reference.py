@@ -116,3 +116,39 @@ def smoothed(distance: np.ndarray, size: tuple[int, int], sigma: float) -> np.nd
     grid = torch.from_numpy(distance.astype(np.float64))[None, None]
     fine = interpolate(grid, size=size, mode="bilinear", align_corners=False)[0, 0].numpy()
     return ndimage.gaussian_filter(fine, sigma) if sigma else fine
+
+
+# --- coreset --------------------------------------------------------------------------
+
+
+def k_center_greedy(features: np.ndarray, n: int, start: int = 0) -> np.ndarray:
+    """Indices by greedy k-centre selection as it is written down (Roth et al., Algorithm 1).
+
+    Every point is measured against every centre, in float64, coordinate after coordinate; the
+    farthest point that is not chosen comes next, the first of several.
+    """
+    columns = features.astype(np.float64).T.copy()
+    nearest = np.full(len(features), np.inf)
+    chosen = [start]
+    while len(chosen) < n:
+        squared = np.zeros(len(features))
+        for column in columns:
+            squared += (column - column[chosen[-1]]) ** 2
+        nearest = np.minimum(nearest, squared)
+        nearest[chosen] = -1
+        chosen.append(int(np.argmax(nearest)))
+    return np.array(chosen)
+
+
+def approximate_k_center_greedy(features: np.ndarray, n: int, starts: np.ndarray) -> np.ndarray:
+    """Indices by the released code's approximate variant, from given random starts.
+
+    The mean distance to the starts stands in for the distance to a first centre.
+    """
+    points = features.astype(np.float64)
+    nearest = np.mean([np.linalg.norm(points - points[s], axis=1) for s in starts], axis=0)
+    chosen: list[int] = []
+    while len(chosen) < n:
+        chosen.append(int(np.argmax(nearest)))
+        nearest = np.minimum(nearest, np.linalg.norm(points - points[chosen[-1]], axis=1))
+    return np.array(chosen)

@@ -113,7 +113,7 @@ def test_every_level_of_every_network_exists():
         with torch.device("meta"):
             modules = dict(architecture.build().named_modules())
         assert set(architecture.nodes.values()) <= modules.keys()
-        assert set(architecture.levels) <= architecture.nodes.keys()
+        assert set(architecture.stages) <= architecture.nodes.keys()
 
 
 def test_one_level_and_rectangular_images(random):

@@ -243,6 +243,89 @@ def test_transform_equals_torchvision(size, resize, crop):
     np.testing.assert_array_equal(ours.mask(marked), np.asarray(truth) > 0)
 
 
+def truths() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(1)
+    blob = np.hypot(*np.mgrid[-90:91, -130:131]) < 40
+    return {
+        "blob": blob,
+        "line": np.arange(261)[None] // 3 * np.ones((181, 1), dtype=int) % 20 == 0,
+        "noise": rng.random((181, 261)) > 0.1,
+        "full": np.ones((300, 200), dtype=bool),
+        "small": rng.random((60, 50)) > 0.2,
+    }
+
+
+def official(marked: np.ndarray, resize: int | tuple[int, int], crop: int | None) -> np.ndarray:
+    """Run the masks' pipeline of the released PatchCore code in torchvision: ToTensor, then int."""
+    from adlib._torchvision import ensure_torchvision
+
+    ensure_torchvision()
+    from torchvision.transforms import CenterCrop, Compose, Resize, ToTensor
+
+    steps = [Resize(resize), *([] if crop is None else [CenterCrop(crop)]), ToTensor()]
+    return Compose(steps)(Image.fromarray(marked.astype(np.uint8) * 255))[0].numpy().astype(int)
+
+
+@pytest.mark.parametrize("name", truths())
+@pytest.mark.parametrize(("resize", "crop"), [(64, 48), (97, None), (256, 224), (181, 33)])
+def test_official_masks_equal_torchvision(name, resize, crop):
+    marked = truths()[name]
+    ours = Transform(resize, crop, masks="official").mask(marked)
+    assert ours.dtype == bool
+    np.testing.assert_array_equal(ours, official(marked, resize, crop))
+    squashed = Transform(resize, crop, squash=True, masks="official").mask(marked)
+    np.testing.assert_array_equal(squashed, official(marked, (resize, resize), crop))
+
+
+def test_official_masks_wear_defects_away():
+    blob, line = truths()["blob"], truths()["line"]
+    near, worn = (Transform(64, None, masks=rule).mask(blob) for rule in ("nearest", "official"))
+    assert 0.5 * near.sum() < worn.sum() < near.sum()
+    assert not (worn & ~near).any()
+    assert Transform(64, None).mask(line).any()
+    assert not Transform(64, None, masks="official").mask(line).any()
+    # an image that needs no resizing keeps its mask
+    np.testing.assert_array_equal(Transform(181, None, masks="official").mask(blob), blob)
+
+
+@pytest.mark.parametrize("size", [(256, 256), (300, 400), (401, 299), (64, 33)])
+def test_squash_equals_torchvision(size):
+    from adlib._torchvision import ensure_torchvision
+
+    ensure_torchvision()
+    from torchvision.transforms import InterpolationMode, Resize
+
+    rng = np.random.default_rng(0)
+    pixels = Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+    marked = rng.random(size) > 0.7
+    ours = Transform(64, None, squash=True)
+    np.testing.assert_array_equal(
+        np.asarray(ours.image(pixels)), np.asarray(Resize((64, 64))(pixels))
+    )
+    truth = Resize((64, 64), InterpolationMode.NEAREST)(Image.fromarray(marked))
+    np.testing.assert_array_equal(ours.mask(marked), np.asarray(truth))
+
+
+def test_transform_describes_what_was_changed():
+    assert Transform().describe() == {"resize": 256, "crop": 224}
+    assert Transform(None, None).describe() == {"resize": None, "crop": None}
+    every = Transform(256, None, squash=True, masks="official")
+    words = {"resize": 256, "crop": None, "squash": True, "masks": "official"}
+    assert every.describe() == words
+    assert Transform(**words) == every
+    assert [t.size for t in (Transform(), every, Transform(256, None))] == [
+        (224, 224), (256, 256), None,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"squash": 1}, {"squash": True, "resize": None}, {"masks": "bilinear"}, {"masks": 0}]
+)
+def test_transform_refuses_other_words(wrong):
+    with pytest.raises(InputError, match="must be"):
+        Transform(**{"crop": None, **wrong})
+
+
 def test_transform_reaches_images_and_masks(root):
     test = load(root, Transform(10, 8)).test
     assert test[0].shape == (8, 8, 3)
@@ -279,6 +362,28 @@ def test_masks_that_mark_nothing_warn(root):
     mask(root / "part/ground_truth/dent/001_mask.png", box=(0, 0, 0, 0))
     with pytest.warns(EmptyMask, match=r"dent/001.png\.$"):
         load(root).test.masks()
+
+
+def test_place_of_a_defect_is_unknown_only_where_the_mask_file_is_empty(root):
+    mask(root / "part/ground_truth/dent/000_mask.png", box=(0, 0, 2, 2))
+    mask(root / "part/ground_truth/dent/001_mask.png", box=(0, 0, 0, 0))
+    test = load(root, Transform(None, 10)).test
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        truth = test.ground_truth()
+    assert [w.category for w in caught] == [DefectCropped, EmptyMask]
+    assert {Path(w.filename) for w in caught} == {Path(__file__)}
+    assert truth.known.tolist() == [True, False, True, True]
+    assert truth.masks.shape == (4, 10, 10)
+    assert not truth.masks.any()
+
+
+def test_squash_brings_images_to_one_size_without_reading_them(root):
+    path = picture(root / "part/test/good/000.png", size=(30, 24))
+    test = load(root, Transform(8, None, squash=True)).test
+    assert {image.shape for image in test} == {(8, 8, 3)}
+    path.write_text("not read again")
+    assert test.masks().shape == (4, 8, 8)
 
 
 def test_sizes_that_differ_need_a_crop(root):
@@ -450,6 +555,23 @@ def test_official_counts():
         found = (len(category.train), len(category.test), int(masks.any(axis=(1, 2)).sum()))
         assert found == official[name]
         assert category.train[0].shape == (224, 224, 3)
+
+
+@pytest.mark.data
+def test_official_masks_of_real_defects():
+    """Below the stored size, so that something is resized whatever copy of the data this is."""
+    folder = os.environ["ADLIB_MVTEC_AD"]
+    name = datasets.categories("mvtec_ad", folder)[0]
+    worn = datasets.load("mvtec_ad", name, folder, Transform(200, 180, masks="official")).test
+    plain = datasets.load("mvtec_ad", name, folder, PLAIN).test
+    kept = []
+    for before, after in zip(plain.samples, worn.samples, strict=True):
+        if after.mask_path is not None:
+            ours = worn.transform.mask(after.mask())
+            np.testing.assert_array_equal(ours, official(before.mask(), 200, 180))
+            kept.append(ours.sum() / Transform(200, 180).mask(after.mask()).sum())
+    assert len(kept) > 30
+    assert 0.5 < np.mean(kept) < 1.0
 
 
 # the cache folder

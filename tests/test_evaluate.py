@@ -13,9 +13,11 @@ from sklearn.metrics import roc_auc_score
 from adlib import datasets, evaluate, records
 from adlib.backbones import Backbone
 from adlib.datasets import Transform
+from adlib.datasets.folder import GroundTruth
 from adlib.errors import InputError
 from adlib.evaluate import METHODS, Experiment, by_defect, grid, measure, open_experiment
-from adlib.padim import PaDiM, Scores
+from adlib.padim import PaDiM
+from adlib.scores import Scores
 
 SMALL = Transform(64, 56)
 
@@ -190,15 +192,27 @@ def test_measure_leaves_out_what_there_is_no_ground_truth_for():
     labels, image = np.array([0, 0, 1]), np.array([0.1, 0.5, 0.4], np.float32)
     maps, masks = np.random.default_rng(0).random((3, 4, 4)), np.zeros((3, 4, 4), bool)
     masks[2, 1, 1] = True
-    assert set(measure(labels, Scores(image), masks)) == {
+    known = np.ones(3, bool)
+    truth = GroundTruth(masks, known)
+    assert set(measure(labels, Scores(image), truth)) == {
         "image_auroc", "image_f1", "f1_misclassified",
     }  # fmt: skip
     assert set(measure(labels, Scores(image, maps), None)) == set(
-        measure(labels, Scores(image, maps), np.zeros_like(masks))
+        measure(labels, Scores(image, maps), GroundTruth(np.zeros_like(masks), known))
     )
-    both = measure(labels, Scores(image, maps), masks)
+    both = measure(labels, Scores(image, maps), truth)
     assert both["image_auroc"] == 0.5 and both["f1_misclassified"] == 1
     assert both["pixel_auroc"] == pytest.approx(roc_auc_score(masks.ravel(), maps.ravel()))
+
+
+def test_an_image_whose_defect_is_not_located_counts_for_image_metrics_only():
+    labels, image = np.array([0, 1, 1]), np.array([0.1, 0.05, 0.4], np.float32)
+    maps, masks = np.random.default_rng(0).random((3, 4, 4)), np.zeros((3, 4, 4), bool)
+    masks[2, 1, 1] = True
+    got = measure(labels, Scores(image, maps), GroundTruth(masks, np.array([True, False, True])))
+    assert got["image_auroc"] == 0.5
+    expected = roc_auc_score(masks[[0, 2]].ravel(), maps[[0, 2]].ravel())
+    assert got["pixel_auroc"] == pytest.approx(expected)
 
 
 def test_scores_survive_the_text():

@@ -34,7 +34,7 @@ class StageWidths(Rule):
             for count in range(1, len(widths) + 1)
             for chosen in combinations(widths.values(), count)
         }
-        used = sum(widths[level] for level in ARCHITECTURES[self.backbone].levels)
+        used = sum(widths[level] for level in ARCHITECTURES[self.backbone].stages[:3])
         verdict = Verdict.REPRODUCED if self.claimed in sums else Verdict.REFUTED
         return Outcome(
             verdict,

@@ -1,4 +1,4 @@
-"""Data sets: real folders in the layout of MVTec AD, and a small set made on the spot.
+"""Data sets: folders of real images in three layouts, and a small set made on the spot.
 
 ``load`` and ``categories`` find a data set by name; `READERS` is the register. A reader is a
 module with ``categories(root) -> list[str]`` and ``category(name, root, transform) -> Category``.
@@ -9,9 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
-from adlib.datasets import embedded, mvtec_ad
+from adlib.datasets import embedded, magnetic_tile, mstc, mvtec_ad
 from adlib.datasets.cache import cache_dir
-from adlib.datasets.folder import Category, DefectCropped, EmptyMask, Images, Sample, Transform
+from adlib.datasets.folder import (
+    Category,
+    DefectCropped,
+    EmptyMask,
+    GroundTruth,
+    Images,
+    Sample,
+    Transform,
+)
 from adlib.datasets.mvtec_ad import MissingMasks
 from adlib.errors import InputError
 
@@ -20,6 +28,7 @@ __all__ = [
     "Category",
     "DefectCropped",
     "EmptyMask",
+    "GroundTruth",
     "Images",
     "MissingMasks",
     "Sample",
@@ -29,7 +38,12 @@ __all__ = [
     "load",
 ]
 
-READERS: dict[str, ModuleType] = {"embedded": embedded, "mvtec_ad": mvtec_ad}
+READERS: dict[str, ModuleType] = {
+    "embedded": embedded,
+    "mvtec_ad": mvtec_ad,
+    "magnetic_tile": magnetic_tile,
+    "mstc": mstc,
+}
 
 
 def load(
@@ -44,9 +58,9 @@ def load(
     ----------
     dataset
         A name in `READERS`: ``mvtec_ad`` for any folder in the layout of MVTec AD, ``embedded``
-        for the generated set.
+        for the generated set, ``magnetic_tile`` and ``mstc`` for these data sets.
     category
-        A name that ``categories(dataset, root)`` lists.
+        A name that ``categories(dataset, root)`` lists; of ``magnetic_tile`` any ``split<number>``.
     root
         Folder that holds the categories; None for ``embedded``.
     transform

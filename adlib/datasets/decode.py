@@ -1,4 +1,4 @@
-"""Image files as arrays: 8-bit RGB pictures and boolean masks."""
+"""Image and array files: 8-bit RGB pictures and boolean masks."""
 
 from __future__ import annotations
 
@@ -93,29 +93,72 @@ def read_rgb(path: Path) -> Image.Image:
         return image.convert("RGB")
 
 
-def read_mask(path: Path) -> np.ndarray:
+def read_mask(path: Path, above: int = 0, index: int | None = None) -> np.ndarray:
     """Read a ground-truth mask.
 
     Parameters
     ----------
     path
-        File in one of the formats of `SUFFIXES`; a lossless one, since every value above zero
-        counts as defect.
+        File in one of the formats of `SUFFIXES`, a lossless one; with `index` an array file.
+    above
+        A pixel counts as defect where its value is larger.
+    index
+        Place of the mask in an array file (T, H, W).
 
     Returns
     -------
     ndarray of bool, shape (H, W)
-        True where any colour channel is above zero; an alpha channel is ignored.
+        True where any colour channel is above the limit; an alpha channel is ignored.
 
     Raises
     ------
     InputError
-        The file is damaged, truncated or no image.
+        The file is damaged, truncated or something else, or the place lies outside of it.
     """
+    if index is not None:
+        masks = open_array(path, 3)
+        if not 0 <= index < len(masks):
+            raise InputError(f"{path} must hold mask {index}, found {len(masks)} masks.")
+        return masks[index] > above
     with _opened(path) as image:
         if _is_deep(image) or image.mode in {"1", "L"}:
-            return np.asarray(image) > 0
-        return (np.asarray(image.convert("RGB")) > 0).any(axis=2)
+            return np.asarray(image) > above
+        return (np.asarray(image.convert("RGB")) > above).any(axis=2)
+
+
+def open_array(path: Path, ndim: int) -> np.ndarray:
+    """Map an array file (.npy) of whole numbers or truth values; nothing in it is executed.
+
+    Parameters
+    ----------
+    path
+        Written by ``numpy.save``.
+    ndim
+        Number of axes that it must have.
+
+    Returns
+    -------
+    ndarray
+        Read when it is indexed.
+
+    Raises
+    ------
+    InputError
+        The file is damaged, truncated, no array file, or holds something else.
+    """
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+    except (*_BROKEN, OverflowError) as error:
+        reason = f"{error}".rstrip(".") or type(error).__name__
+        raise InputError(
+            f"{path} cannot be read as an array file ({reason}): replace it."
+        ) from error
+    if array.ndim != ndim or array.dtype.kind not in "bui":
+        raise InputError(
+            f"{path} must hold whole numbers or truth values along {ndim} axes, "
+            f"found {array.dtype} of shape {array.shape}."
+        )
+    return array
 
 
 def read_size(path: Path) -> tuple[int, int]:

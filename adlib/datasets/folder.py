@@ -1,4 +1,4 @@
-"""Samples, the transform of the papers, and lazily decoded image collections."""
+"""Samples, and lazily decoded collections of them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
-from PIL import Image
 
 from adlib.datasets.decode import read_mask, read_rgb
+from adlib.datasets.transform import Transform
 from adlib.errors import InputError
 
 GOOD = "good"
@@ -41,74 +41,45 @@ class Sample:
         Kind of defect; ``good`` for normal images.
     mask_path : Path or None
         Ground-truth mask; None for normal images and where no mask exists.
+    mask_above : int
+        A pixel of the mask file counts as defect where its value is larger.
+    mask_index : int or None
+        For an array file (.npy) with the masks of a whole clip: the place of this image in it.
     """
 
     path: Path
     label: int
     defect: str
     mask_path: Path | None = None
+    mask_above: int = 0
+    mask_index: int | None = None
+
+    def mask(self) -> np.ndarray:
+        """Read the mask as it is stored, bool (H, W); there must be one.
+
+        Raises
+        ------
+        InputError
+            The file is damaged or holds something else.
+        """
+        return read_mask(self.mask_path, self.mask_above, self.mask_index)
 
 
-@dataclass(frozen=True)
-class Transform:
-    """Resize the short side, then cut out the centre, as the three papers do for MVTec AD.
-
-    Equal to torchvision's ``Resize(resize)`` and ``CenterCrop(crop)`` on Pillow images: bilinear
-    with antialiasing for images, nearest neighbour for masks.
+class GroundTruth(NamedTuple):
+    """Masks of a set of images, and for which images they say anything.
 
     Attributes
     ----------
-    resize : int or None
-        Length of the short side in pixels; None leaves the size as it is.
-    crop : int or None
-        Side of the central square in pixels; None keeps everything.
-
-    Raises
-    ------
-    InputError
-        A size is not a positive whole number, or the crop exceeds the resized image.
+    masks : ndarray of bool, shape (N, H, W)
+        All False for normal images, and where `known` is False.
+    known : ndarray of bool, shape (N,)
+        False for an anomalous image whose mask file marks nothing: it is known to have a defect,
+        not where, so that none of its pixels can be called normal. Such an image counts for image
+        metrics only. A defect that the crop cut off is known: what is left is normal.
     """
 
-    resize: int | None = 256
-    crop: int | None = 224
-
-    def __post_init__(self) -> None:
-        for name, size in (("resize", self.resize), ("crop", self.crop)):
-            whole = isinstance(size, int) and not isinstance(size, bool) and size > 0
-            if size is not None and not whole:
-                raise InputError(
-                    f"{name} must be a positive whole number of pixels or None, found {size!r}."
-                )
-        if self.resize is not None and self.crop is not None and self.crop > self.resize:
-            raise InputError(
-                f"crop must be at most resize, found crop {self.crop} of resize {self.resize}."
-            )
-
-    def image(self, image: Image.Image) -> Image.Image:
-        """Apply to a picture, with Pillow's antialiased bilinear filter."""
-        return self._apply(image, Image.Resampling.BILINEAR)
-
-    def mask(self, mask: np.ndarray) -> np.ndarray:
-        """Apply to a boolean mask (H, W), with the nearest neighbour."""
-        nearest = self._apply(Image.fromarray(mask.astype(np.uint8)), Image.Resampling.NEAREST)
-        return np.asarray(nearest) > 0
-
-    def _apply(self, image: Image.Image, resampling: Image.Resampling) -> Image.Image:
-        width, height = image.size
-        short = min(width, height)
-        if self.resize is not None and short != self.resize:
-            width, height = width * self.resize // short, height * self.resize // short
-            image = image.resize((width, height), resampling)
-        if self.crop is None:
-            return image
-        if self.crop > min(width, height):
-            raise InputError(
-                f"The crop of {self.crop} pixels must fit into the image, "
-                f"found {height} x {width} (height x width): resize first."
-            )
-        # Python's round-half-to-even, as in torchvision
-        left, top = round((width - self.crop) / 2), round((height - self.crop) / 2)
-        return image.crop((left, top, left + self.crop, top + self.crop))
+    masks: np.ndarray
+    known: np.ndarray
 
 
 class Images(Sequence):
@@ -173,8 +144,8 @@ class Images(Sequence):
         Returns
         -------
         ndarray of bool, shape (N, H, W)
-            After the same resize (nearest neighbour) and crop as the images; normal images are
-            all False.
+            After the same resize (nearest neighbour, unless the transform says otherwise) and crop
+            as the images; normal images are all False.
 
         Raises
         ------
@@ -188,6 +159,13 @@ class Images(Sequence):
         EmptyMask
             Mask files that mark nothing to begin with, named in one warning.
         """
+        return self._ground_truth().masks
+
+    def ground_truth(self) -> GroundTruth:
+        """Read the masks, and tell for which images they can be used; errors as for `masks`."""
+        return self._ground_truth()
+
+    def _ground_truth(self) -> GroundTruth:
         if not self.has_masks:
             without = [s.path for s in self.samples if s.label and s.mask_path is None]
             raise InputError(
@@ -195,35 +173,36 @@ class Images(Sequence):
                 f"{_names(without)}: add them under {self.folder / 'ground_truth'} "
                 "or use image metrics only."
             )
-        masks, cropped, empty = [], [], []
-        for sample in self.samples:
+        masks, cropped, known = [], [], np.ones(len(self), dtype=bool)
+        for number, sample in enumerate(self.samples):
             if sample.mask_path is None:
                 masks.append(None)
                 continue
-            whole = read_mask(sample.mask_path)
+            whole = sample.mask()
             masks.append(self.transform.mask(whole))
-            if not masks[-1].any():
-                (cropped if whole.any() else empty).append(sample.path)
+            known[number] = whole.any()
+            if known[number] and not masks[-1].any():
+                cropped.append(sample.path)
+        empty = [self.samples[number].path for number in np.flatnonzero(~known)]
         if cropped:
             message = f"Resize and crop leave nothing of the defect in {_names(cropped)}."
-            warnings.warn(message, DefectCropped, stacklevel=2)
+            warnings.warn(message, DefectCropped, stacklevel=3)
         if empty:
             message = f"The mask file marks no defect for the anomalous {_names(empty)}."
-            warnings.warn(message, EmptyMask, stacklevel=2)
-        return self._stack(masks)
+            warnings.warn(message, EmptyMask, stacklevel=3)
+        return GroundTruth(self._stack(masks), known)
 
     def _stack(self, masks: list[np.ndarray | None]) -> np.ndarray:
         shapes = {mask.shape for mask in masks if mask is not None}
-        square = (self.transform.crop, self.transform.crop)
-        if self.transform.crop is None:
-            # without a crop only the images themselves tell the size of an all-normal mask
+        if self.transform.size is None:
+            # then only the images themselves tell the size of an all-normal mask
             shapes |= {self[i].shape[:2] for i, mask in enumerate(masks) if mask is None}
         if len(shapes) > 1:
             raise InputError(
                 f"All images must have one size after the transform, found {sorted(shapes)} "
                 f"in {self.folder}: set a crop."
             )
-        shape = shapes.pop() if shapes else square
+        shape = shapes.pop() if shapes else self.transform.size
         stacked = np.zeros((len(masks), *shape), dtype=bool)
         for target, mask in zip(stacked, masks, strict=True):
             if mask is not None:
@@ -232,16 +211,23 @@ class Images(Sequence):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sha256 (hex) over relative path and sha256 of the bytes of every image and mask."""
+        """Sha256 (hex) over relative path and sha256 of the bytes of every image and mask.
+
+        Of a mask in an array file: over its place and its own pixels; a clip is not read whole.
+        """
         digest = hashlib.sha256()
         for sample in self.samples:
-            for path in (sample.path, sample.mask_path):
-                if path is None:
-                    continue
-                name = path.relative_to(self.folder).as_posix()
-                content = hashlib.sha256(_bytes(path)).hexdigest()
-                digest.update(f"{name}\0{content}\n".encode())
+            digest.update(self._line(sample.path, _bytes(sample.path)))
+            if sample.mask_index is not None:
+                pixels = np.packbits(sample.mask()).tobytes()
+                digest.update(self._line(sample.mask_path, pixels, f"[{sample.mask_index}]"))
+            elif sample.mask_path is not None:
+                digest.update(self._line(sample.mask_path, _bytes(sample.mask_path)))
         return digest.hexdigest()
+
+    def _line(self, path: Path, content: bytes, place: str = "") -> bytes:
+        name = path.relative_to(self.folder).as_posix()
+        return f"{name}{place}\0{hashlib.sha256(content).hexdigest()}\n".encode()
 
 
 @dataclass(frozen=True)

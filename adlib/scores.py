@@ -1,0 +1,21 @@
+"""What every detector returns."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Scores(NamedTuple):
+    """What a detector says about N images; higher is more anomalous.
+
+    Attributes
+    ----------
+    image : ndarray of shape (N,), float32
+    map : ndarray of shape (N, H, W), float32, or None
+        Anomaly maps at image resolution, where the method localises.
+    """
+
+    image: np.ndarray
+    map: np.ndarray | None = None

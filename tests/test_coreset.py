@@ -1,0 +1,157 @@
+"""Coreset selection against the slow version of ``reference``, on benign and hostile points."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import k_center_greedy as slow
+
+from adlib import coreset
+from adlib.coreset import k_center_greedy
+from adlib.errors import InputError
+
+
+def cloud(kind: str, N: int, d: int, seed: int) -> np.ndarray:
+    """Points (N, d) of a kind that has its own way to go wrong."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((N, d))
+    few = rng.standard_normal((max(1, N // 4), d))
+    kinds = {
+        "normal": x,
+        "shifted": x + 1000,
+        "shifted far": 1e-3 * x + 1000,
+        "clustered": 10 * few[rng.integers(0, min(5, len(few)), N)] + 0.1 * x,
+        "duplicated": few[rng.integers(0, len(few), N)],
+        "integer": rng.integers(0, 4, (N, d)),
+        "lattice": np.arange(N)[:, None] // 6.0 ** np.arange(d) % 6,
+        "equal": np.full((N, d), 3.7),
+        "zero columns": x * (np.arange(d) % 2),
+        "outlier": x * np.where(np.arange(N) == N // 2, 1e10, 1)[:, None],
+        "tiny": 1e-20 * x,
+        "subnormal": 1e-45 * rng.integers(0, 50, (N, d)),
+        "huge": 1e15 * x,
+        "largest": 3e38 * np.tanh(x),
+        "images": np.cumsum(x, axis=0) / np.sqrt(1 + np.arange(d)),
+    }
+    return kinds[kind].astype(np.float32)
+
+
+KINDS = (
+    "normal",
+    "shifted",
+    "shifted far",
+    "clustered",
+    "duplicated",
+    "integer",
+    "lattice",
+    "equal",
+    "zero columns",
+    "outlier",
+    "tiny",
+    "subnormal",
+    "huge",
+    "largest",
+    "images",
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("d", [1, 3, 40, 150])
+def test_the_list_of_brute_force(kind, d):
+    for N, n, start in [(1, 1, 0), (2, 2, 1), (130, 130, 7), (900, 150, 899)]:
+        x = cloud(kind, N, d, seed=N)
+        assert np.array_equal(k_center_greedy(x, n, start=start), slow(x, n, start)), (N, n)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_the_list_of_brute_force_anywhere(data):
+    kind = data.draw(st.sampled_from(KINDS))
+    N, d = data.draw(st.integers(1, 400)), data.draw(st.integers(1, 70))
+    n, start = data.draw(st.integers(1, N)), data.draw(st.integers(0, N - 1))
+    x = cloud(kind, N, d, data.draw(st.integers(0, 2**32)))
+    x = x[data.draw(st.permutations(range(N)))] if data.draw(st.booleans()) else x
+    assert np.array_equal(k_center_greedy(x, n, start=start), slow(x, n, start))
+
+
+def test_many_phases_on_many_points():
+    x = cloud("images", 20_000, 48, 0)
+    assert np.array_equal(k_center_greedy(x, 600, start=11), slow(x, 600, 11))
+
+
+def test_ties_go_to_the_lowest_index():
+    corners = np.array([[0, 0], [1, 0], [0, 1], [-1, 0], [0, -1]], np.float32)
+    assert k_center_greedy(corners, 5).tolist() == [0, 1, 2, 3, 4]
+    assert k_center_greedy(corners, 5, start=1).tolist() == [1, 3, 2, 4, 0]
+    assert k_center_greedy(np.ones((6, 3), np.float32), 6, start=4).tolist() == [4, 0, 1, 2, 3, 5]
+
+
+def test_what_is_returned():
+    x = cloud("normal", 50, 4, 0)
+    chosen = k_center_greedy(x, 20, start=3)
+    assert chosen.shape == (20,)
+    assert chosen.dtype == np.int64
+    assert chosen[0] == 3
+    assert len(set(chosen.tolist())) == 20
+    assert np.array_equal(chosen, k_center_greedy(torch.from_numpy(x), 20, start=3))
+    assert np.array_equal(chosen, k_center_greedy(x.T.copy().T, 20, start=3)), "Fortran order"
+
+
+BAD = [
+    (np.zeros((3, 2)), 1, 0, "float32"),
+    (np.zeros((3, 2), np.int32), 1, 0, "float32"),
+    (np.zeros(3, np.float32), 1, 0, r"\(N, d\)"),
+    (np.zeros((0, 2), np.float32), 1, 0, r"\(N, d\)"),
+    (np.zeros((2, 0), np.float32), 1, 0, r"\(N, d\)"),
+    (np.array([[1, np.nan]], np.float32), 1, 0, "finite"),
+    (np.array([[1, -np.inf]], np.float32), 1, 0, "finite"),
+    (np.zeros((3, 2), np.float32), 0, 0, r"n must lie in \[1, 3\]"),
+    (np.zeros((3, 2), np.float32), 4, 0, r"n must lie in \[1, 3\]"),
+    (np.zeros((3, 2), np.float32), 1, 3, r"start must lie in \[0, 2\]"),
+    (np.zeros((3, 2), np.float32), 1, -1, r"start must lie in \[0, 2\]"),
+]
+
+
+@pytest.mark.parametrize(("features", "n", "start", "words"), BAD)
+def test_bad_input_is_one_sentence(features, n, start, words):
+    with pytest.raises(InputError, match=words) as caught:
+        k_center_greedy(features, n, start=start)
+    assert "\n" not in str(caught.value)
+
+
+def test_kernels_that_cannot_be_kept_still_run(tmp_path, root):
+    """No folder to write to, neither beside the source nor in the user's cache."""
+    nowhere = tmp_path / "file"
+    nowhere.write_text("")
+    code = (
+        "import sys, numba.core.caching as c\n"
+        "c.CacheImpl._locator_classes = []\n"
+        "import numpy as np\n"
+        "from adlib.coreset_kernel import squared_distance\n"
+        "x = np.float32([[0, 0], [3, 4]])\n"
+        "print(squared_distance(x, 0, 1, np.inf))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "25.0", done.stderr
+
+
+def test_progress_says_what_it_will_cost(capsys):
+    k_center_greedy(cloud("normal", 300, 5, 0), 30, progress=True)
+    err = capsys.readouterr().err
+    assert len(err.strip().splitlines()) == 1, "an estimate; the bar needs a terminal"
+
+
+def test_the_estimate_grows():
+    small, large = coreset.estimate(1000, 16, 10), coreset.estimate(100_000, 16, 1000)
+    assert 0 < small.seconds < large.seconds
+    assert 0 < small.bytes < large.bytes
