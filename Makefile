@@ -16,7 +16,8 @@ ARGS        ?=
 CORES       ?= all
 PROFILE     ?= default
 SNAKEMAKE    = $(BIN)/snakemake --cores $(CORES) --workflow-profile workflow/profiles/$(PROFILE)
-SETTINGS     = $(strip $(if $(ROOT),root='$(abspath $(ROOT))') $(if $(WEIGHTS),weights='$(abspath $(WEIGHTS))') \
+SETTINGS     = $(strip $(if $(ROOT),root='$(abspath $(ROOT))') $(if $(TILES),tiles='$(abspath $(TILES))') \
+                 $(if $(MSTC),mstc='$(abspath $(MSTC))') $(if $(WEIGHTS),weights='$(abspath $(WEIGHTS))') \
                  $(if $(DEVICE),device=$(DEVICE)))
 NOTEBOOKS   := $(patsubst %.py,%.ipynb,$(wildcard notebooks/*.py))
 
@@ -61,10 +62,10 @@ test: $(READY) ## run the tests (ARGS="-k padim" chooses)
 lab: $(READY) ## open JupyterLab
 	$(BIN)/jupyter lab $(ARGS)
 
-records: $(READY) ## run the sweeps on real images: ROOT=FOLDER [WEIGHTS=FILE or FOLDER] [DEVICE=cuda]
-	@test -n '$(ROOT)' || \
-	  { echo 'make records needs the folder that holds the categories of MVTec AD: make records ROOT=FOLDER [WEIGHTS=FOLDER]'; exit 2; }
-	@test -d '$(ROOT)' || { echo 'ROOT=$(ROOT) is not a folder'; exit 2; }
+records: $(READY) ## run the sweeps on real images: ROOT=FOLDER and/or TILES=FOLDER [WEIGHTS=FILE or FOLDER] [DEVICE=cuda]
+	@test -n '$(ROOT)$(TILES)$(MSTC)' || \
+	  { echo 'make records needs the folder that holds the categories of MVTec AD: make records ROOT=FOLDER [WEIGHTS=FOLDER] (magnetic tiles: TILES=FOLDER, mSTC: MSTC=FOLDER)'; exit 2; }
+	@for folder in '$(ROOT)' '$(TILES)' '$(MSTC)'; do test -z "$$folder" -o -d "$$folder" || { echo "$$folder is not a folder"; exit 2; }; done
 	@test -z '$(WEIGHTS)' || test -e '$(WEIGHTS)' || { echo 'WEIGHTS=$(WEIGHTS) is not there'; exit 2; }
 	$(SNAKEMAKE) $(ARGS) --config $(SETTINGS) -- records
 

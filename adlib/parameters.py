@@ -75,7 +75,8 @@ def check(method: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the full set of parameters of a method: its defaults overridden by `values`.
 
     Types are strict: a string is never read as a number, nor True as 1; an integer is accepted
-    where a float is asked for. NumPy's scalars count as Python's.
+    where a float is asked for, or a text (``layers=3`` beside ``layers=2+3``). NumPy's scalars
+    count as Python's.
 
     Raises
     ------
@@ -89,6 +90,8 @@ def check(method: type, values: Mapping[str, Any]) -> dict[str, Any]:
             raise InputError(unknown("parameter", name, known, of=method.__name__))
         try:
             plain = value.item() if isinstance(value, np.generic) else value
+            if type(plain) is int and _takes_only_text(known[name]):
+                plain = str(plain)
             complete[name] = TypeAdapter(known[name].annotation).validate_python(plain, strict=True)
         except ValidationError as error:
             raise InputError(
@@ -162,6 +165,11 @@ def read_scalar(text: str) -> Any:
         except ValueError:
             continue
     return text
+
+
+def _takes_only_text(parameter: Parameter) -> bool:
+    schema = TypeAdapter(parameter.annotation).json_schema()
+    return schema.get("type") == "string" and "enum" not in schema
 
 
 def _allowed(schema: dict[str, Any]) -> str:

@@ -13,11 +13,15 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from adlib import records
+from adlib import parameters, records
 from adlib.errors import InputError
 
 METRICS = ("image_auroc", "pixel_auroc", "aupro")
 SEEDLESS = -1  # in place of the seed of a run that draws nothing
+# columns of ``records.table()`` that say what was done to the data, and the papers' values
+PROTOCOL: dict[str, Any] = {
+    "resize": 256, "crop": 224, "squash": False, "masks": "nearest", "shots": None,
+}  # fmt: skip
 COVERAGE = 2.0  # tolerance in standard deviations
 MAD_TO_SD = float(1 / stats.norm.ppf(0.75))  # 1.4826, for normal errors
 KEY = ["method", "backbone", "category", "metric"]
@@ -147,14 +151,16 @@ def select(
 ) -> pd.DataFrame:
     """Choose the runs that answer a text like ``padim reduction=gaussian dim=100``.
 
-    Parameters that the text does not name take the method's defaults, except the seed. Only float32
-    backbones with pinned weights count, on the published images, resized and cropped as the papers
-    do: records of other images that carry the same names are left out.
+    Parameters that the text does not name take the method's defaults, except the seed. The words of
+    `PROTOCOL` name what is done to the data, as in ``patchcore fraction=0.1 shots=5`` or ``padim
+    crop=256``; without them all training images are used, resized and cropped as the papers do.
+    Only float32 backbones with pinned weights count, on the published images: records of other
+    images that carry the same names are left out.
     """
     if runs.empty or not run:
         return runs.iloc[:0]
     method, values = read_run(run)
-    chosen = runs[(runs["method"] == method) & _standard(runs)]
+    chosen = runs[(runs["method"] == method) & _standard(runs, read_protocol(run))]
     for name, value in values.items():
         if name in chosen:
             same = chosen[name].isna() if value is None else chosen[name] == value
@@ -165,33 +171,38 @@ def select(
     return chosen
 
 
-def _standard(runs: pd.DataFrame) -> pd.Series:
-    official = runs.get("official", True)
-    return (
-        official
+def _standard(runs: pd.DataFrame, protocol: dict[str, Any] | None = None) -> pd.Series:
+    chosen = (
+        _column(runs, "official", True)
         & (runs["precision"] == "float32")
         & ~runs["weights"].isin(["random", "unverified"])
-        & (runs["resize"] == 256)
-        & (runs["crop"] == 224)
-        & ~_column(runs, "squash", False).astype(bool)
-        & (_column(runs, "masks", "nearest") == "nearest")
-        & _column(runs, "shots", None).isna()
     )
+    for name, value in (PROTOCOL | (protocol or {})).items():
+        column = _column(runs, name, PROTOCOL[name])
+        chosen &= column.isna() if value is None else column == value
+    return chosen
 
 
 def _column(runs: pd.DataFrame, name: str, default: Any) -> pd.Series:
     return runs[name] if name in runs else pd.Series(default, index=runs.index)
 
 
+def read_protocol(run: str) -> dict[str, Any]:
+    """Return what a text like ``patchcore fraction=0.1 shots=5`` says about the data."""
+    _, *settings = run.split()
+    pairs = (text.partition("=") for text in settings)
+    return {name: parameters.read_scalar(value) for name, _, value in pairs if name in PROTOCOL}
+
+
 def read_run(run: str) -> tuple[str, dict[str, Any]]:
     """Split ``method name=value ...`` into the method and its effective parameters but the seed."""
-    from adlib import parameters
     from adlib.evaluate import METHODS
 
     method, *settings = run.split()
     values = {
         name: parameters.read_scalar(value)
         for name, _, value in (text.partition("=") for text in settings)
+        if name not in PROTOCOL
     }
     if method not in METHODS:
         raise InputError(parameters.unknown("method", method, METHODS))
@@ -204,7 +215,10 @@ def command(run: str, dataset: str, category: str, backbone: str, seeds: str = "
     if not run:
         return ""
     method, *settings = run.split()
-    options = " ".join(f"--set {setting}" for setting in settings)
+    options = " ".join(
+        f"--{name} {value}" if name in PROTOCOL else f"--set {name}={value}"
+        for name, _, value in (text.partition("=") for text in settings)
+    )
     where = f"--dataset {dataset} --root DIR --category {category} --backbone {backbone}"
     return f"adlib evaluate {method} {where} {options} --seed {seeds}"
 

@@ -39,6 +39,7 @@ from adlib import model_file, parameters, patches
 from adlib.anomaly_map import upsample_and_smooth
 from adlib.errors import InputError
 from adlib.features import ImageFeatures, Source
+from adlib.gallery import Gallery
 from adlib.levels import NotFinite
 from adlib.nearest import NearestNeighbors
 from adlib.nearest_image import check_channels, pool
@@ -246,12 +247,15 @@ class SPADE:
         Tensor of shape (B, h, w)
             d(y, p), before interpolation.
         """
-        pyramids = self.pyramid(self._chosen(levels)).to(self.pooled.device)
+        chosen = self._chosen(levels)
+        for level, trained in zip(chosen, self.levels, strict=True):
+            check_channels(level, trained)
+        pyramids = self.pyramid(chosen)
+        if not torch.isfinite(pyramids.sum()):  # NaN or infinity survives the sum
+            raise NotFinite
         distance = pyramids.new_empty(pyramids.shape[:3])
         for one, images, out in zip(pyramids, nearest, distance, strict=True):
-            gallery = torch.cat([self._pixels(image) for image in images.tolist()])
-            check_channels(one, gallery)
-            found, _ = NearestNeighbors(gallery).query(one.flatten(0, 1), self.kappa)
+            found = self._nearest_pixels(one.flatten(0, 1), images.tolist())
             out[:] = self._measured(found).mean(dim=1).view_as(out)
         return distance
 
@@ -305,7 +309,17 @@ class SPADE:
     def _open(self, pooled: Tensor, levels: list[Tensor]) -> None:
         self.searcher = NearestNeighbors(pooled)
         self.levels = levels
+        self.gallery: Gallery | None = None
+        if pooled.device.type == "cpu":
+            self.gallery = Gallery(lambda image: self._pixels(image).numpy(), len(pooled))
         self.pooled = pooled
+
+    def _nearest_pixels(self, x: Tensor, images: list[int]) -> Tensor:
+        """Distances (n, kappa) of pixels (n, D) in the gallery of some training images."""
+        if self.gallery is not None:
+            return torch.from_numpy(self.gallery.query(x.numpy(), images, self.kappa))
+        gallery = torch.cat([self._pixels(image) for image in images])
+        return NearestNeighbors(gallery).query(x, self.kappa)[0]
 
     def _pixels(self, image: int) -> Tensor:
         return self.pyramid([x[image : image + 1] for x in self.levels]).flatten(0, 2)
@@ -334,15 +348,15 @@ class SPADE:
             )
 
     def _check_memory(self, n_images: int, one: list[Tensor]) -> None:
-        """Estimate before anything is allocated: all levels, and twice the largest gallery."""
+        """Estimate before anything is allocated: all levels, and what speeds up the search."""
         h, w = (-(-side // self.pixel_stride) for side in one[0].shape[1:3])
-        gallery = min(self.k, n_images) * h * w * sum(level.shape[-1] for level in one)
-        needed = 4 * (n_images * sum(level.numel() for level in one) + 2 * gallery)
+        prepared = h * w * Gallery.columns(sum(level.shape[-1] for level in one))
+        needed = 4 * n_images * (sum(level.numel() for level in one) + prepared)
         available = psutil.virtual_memory().available
         if needed > available:
             raise InputError(
                 f"the features of {n_images} images need {needed / 1e9:.1f} GB, "
-                f"{available / 1e9:.1f} GB are free; use fewer images, a smaller k, a larger "
+                f"{available / 1e9:.1f} GB are free; use fewer images, a larger "
                 "pixel_stride, deeper pixel_layers or smaller images"
             )
 

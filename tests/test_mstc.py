@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from adlib import datasets
-from adlib.datasets import EmptyMask, Transform
+from adlib.datasets import EmptyMask, Transform, mstc
 from adlib.errors import InputError
 
 SIZE = (12, 20)
@@ -111,10 +111,10 @@ def test_numbers_count_not_names(root):
     """Past 999 the order of the names is not the order of the frames; a clip may begin at 1."""
     clip = root / "testing/frames/01_0015"
     shutil.rmtree(clip)
-    frames(clip, range(995, 1006))
+    frames(clip, range(996, 1007))
     truth(root, "01_0015", marked(11, 10))
     test = load(root).test[5:]
-    assert names(test) == ["01_0015/995.jpg", "01_0015/1000.jpg", "01_0015/1005.jpg"]
+    assert names(test) == ["01_0015/996.jpg", "01_0015/1001.jpg", "01_0015/1006.jpg"]
     assert test.labels.tolist() == [0, 0, 1]
     assert test.masks()[2, 0].sum() == 11
 
@@ -226,6 +226,24 @@ def test_missing_or_broken_masks(root):
     refused(lambda: load(root), "01_0014.npy", "No such file")
 
 
+def test_damaged_header_of_masks(root):
+    """Whatever numpy's parser makes of it, one sentence comes out, or an array of three axes."""
+    path = root / "testing/test_pixel_mask/01_0014.npy"
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    refusals = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, 70, 2):
+            damaged[place] = rng.integers(0, 256)
+        path.write_bytes(damaged)
+        try:
+            assert datasets.decode.open_array(path, 3).ndim == 3
+        except InputError as error:
+            refusals += 1
+            assert "01_0014.npy" in str(error)
+    assert refusals > 100
+
+
 def test_nothing_is_unpickled(root, tmp_path):
     path = root / "testing/test_pixel_mask/01_0014.npy"
     bomb = Bomb(str(tmp_path / "exploded"))
@@ -282,3 +300,10 @@ def test_clip_without_frames(root):
 def test_scene_without_anomaly(root):
     truth(root, "02_0128", marked(11, 6))
     refused(lambda: load(root, "02"), "normal and anomalous", "only good ones among the 3")
+
+
+def test_page_gives_the_same_command(request):
+    page = (request.config.rootpath / "book" / "data.md").read_text(encoding="utf-8")
+    block = next(b for b in page.split("```") if "ffmpeg" in b).removeprefix("bash\n")
+    lines = [line.strip() for line in block.strip().splitlines()]
+    assert "; ".join(lines).replace("do; ", "do ") == mstc.EXTRACT

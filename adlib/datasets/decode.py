@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tokenize
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -148,7 +149,7 @@ def open_array(path: Path, ndim: int) -> np.ndarray:
     """
     try:
         array = np.lib.format.open_memmap(path, mode="r")
-    except (*_BROKEN, OverflowError) as error:
+    except (*_BROKEN, OverflowError, tokenize.TokenError) as error:
         reason = f"{error}".rstrip(".") or type(error).__name__
         raise InputError(
             f"{path} cannot be read as an array file ({reason}): replace it."

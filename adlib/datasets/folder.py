@@ -213,21 +213,20 @@ class Images(Sequence):
     def fingerprint(self) -> str:
         """Sha256 (hex) over relative path and sha256 of the bytes of every image and mask.
 
-        Of a mask in an array file: over its place and its own pixels; a clip is not read whole.
+        Of an array file only the mask itself enters, so that a clip is not read whole.
         """
         digest = hashlib.sha256()
         for sample in self.samples:
             digest.update(self._line(sample.path, _bytes(sample.path)))
             if sample.mask_index is not None:
-                pixels = np.packbits(sample.mask()).tobytes()
-                digest.update(self._line(sample.mask_path, pixels, f"[{sample.mask_index}]"))
+                digest.update(self._line(sample.mask_path, np.packbits(sample.mask()).tobytes()))
             elif sample.mask_path is not None:
                 digest.update(self._line(sample.mask_path, _bytes(sample.mask_path)))
         return digest.hexdigest()
 
-    def _line(self, path: Path, content: bytes, place: str = "") -> bytes:
+    def _line(self, path: Path, content: bytes) -> bytes:
         name = path.relative_to(self.folder).as_posix()
-        return f"{name}{place}\0{hashlib.sha256(content).hexdigest()}\n".encode()
+        return f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode()
 
 
 @dataclass(frozen=True)

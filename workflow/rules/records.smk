@@ -4,17 +4,29 @@
 
 import hashlib
 import json
+from itertools import product
 
 import yaml
 from snakemake.exceptions import WorkflowError
 
 SWEEP = Path("params/records.yaml")
 FIELDS = {"method", "dataset", "category", "backbone", "seed"}
-EXTRAS = {"resize", "crop", "precision"}  # other options of `adlib evaluate` that an entry may give
+EXTRAS = {"resize", "crop", "precision", "preset", "shots", "masks", "squash"}  # other options of `adlib evaluate` that an entry may give
+
+
+# what `make records` calls the folder of each data set
+ROOTS = {"mvtec_ad": "root", "magnetic_tile": "tiles", "mstc": "mstc"}
 
 
 def listed(value):
     return value if isinstance(value, list) else [value]
+
+
+def as_text(value):
+    """As the command line reads it: null, true and false as YAML writes them."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return str(value)
 
 
 def sweep_jobs(path):
@@ -27,15 +39,17 @@ def sweep_jobs(path):
                 f"{path}: entry {number} has the fields {', '.join(sorted(entry))}; it needs "
                 f"{', '.join(sorted(FIELDS))} and may have set, {', '.join(sorted(EXTRAS))}"
             )
-        values = {k: ",".join(map(str, listed(v))) for k, v in entry.get("set", {}).items()}
+        values = {k: ",".join(map(as_text, listed(v))) for k, v in entry.get("set", {}).items()}
         options = [f"--set {name}={value}" for name, value in values.items()]
-        options += [f"--{name} {entry[name]}" for name in sorted(EXTRAS & set(entry))]
+        extras = {name: entry[name] for name in sorted(EXTRAS & set(entry))}
+        # a flag has no value
+        options += [f"--{k}" if v is True else f"--{k} {v}" for k, v in extras.items()]
         options = " ".join([*options, f"--seed {entry['seed']}"])
-        for category in listed(entry["category"]):
-            for backbone in listed(entry["backbone"]):
-                job = (entry["method"], entry["dataset"], category, backbone, options)
-                digest = hashlib.sha256(json.dumps(job).encode()).hexdigest()[:8]
-                jobs[f"{'-'.join(job[:4])}-{digest}"] = job
+        names = (listed(entry[name]) for name in ("method", "category", "backbone"))
+        for method, category, backbone in product(*names):
+            job = (method, entry["dataset"], category, backbone, options)
+            digest = hashlib.sha256(json.dumps(job).encode()).hexdigest()[:8]
+            jobs[f"{'-'.join(job[:4])}-{digest}"] = job
     return jobs
 
 
@@ -43,9 +57,18 @@ JOBS = sweep_jobs(SWEEP)
 
 
 def data_root(wildcards):
-    if not config.get("root"):
-        raise WorkflowError("records need the folder of the images: make records ROOT=FOLDER")
-    return config["root"]
+    return config[ROOTS[JOBS[wildcards.job][1]]]
+
+
+def wanted(wildcards):
+    """The jobs whose data were given."""
+    found = [name for name, job in JOBS.items() if config.get(ROOTS[job[1]])]
+    if not found:
+        raise WorkflowError(
+            "records need the folder of the images: make records ROOT=FOLDER, or TILES=FOLDER for "
+            "the magnetic tiles"
+        )
+    return expand("build/records/{job}.done", job=found)
 
 
 def weights_option(wildcards):
@@ -65,7 +88,7 @@ def weights_option(wildcards):
 
 rule records:
     input:
-        expand("build/records/{job}.done", job=JOBS),
+        wanted,
 
 
 rule evaluate:
