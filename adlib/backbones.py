@@ -239,6 +239,25 @@ def levels(name: str, depth: int = 3) -> tuple[str, ...]:
     return ARCHITECTURES[name].stages[: max(3, depth)]
 
 
+def weights_for(name: str, weights: str | Path | None) -> str | Path | None:
+    """Return the weights of one network: from a folder, the file whose name begins with it.
+
+    Anything but a folder is returned as it is; without such a file, None: the pinned weights.
+
+    Raises
+    ------
+    InputError
+        The folder holds several such files.
+    """
+    if weights is None or weights == RANDOM_WEIGHTS or not Path(weights).is_dir():
+        return weights
+    found = sorted(p for p in Path(weights).iterdir() if p.name.startswith(name) and p.is_file())
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise InputError(f"{weights} must hold one file for {name}, found {names}; keep one")
+    return found[0] if found else None
+
+
 def pick_device(name: str) -> torch.device:
     """Return the torch device of a name; ``auto`` is CUDA where there is one, else the CPU."""
     if name == "auto":

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from adlib import datasets, metrics, parameters, records
-from adlib.backbones import Backbone, levels
+from adlib import datasets, ensemble, metrics, parameters, records
+from adlib.backbones import Backbone
 from adlib.datasets import Category, DefectCropped, EmptyMask
 from adlib.datasets.folder import GroundTruth
 from adlib.errors import InputError
@@ -98,7 +98,7 @@ class Experiment:
     Parameters
     ----------
     category : Category
-    backbone : Backbone
+    backbone : Backbone or Ensemble
     cache : bool
         Keep features on disk (``adlib.features.extract``).
     progress : bool
@@ -108,7 +108,7 @@ class Experiment:
     """
 
     category: Category
-    backbone: Backbone
+    backbone: Backbone | ensemble.Ensemble
     cache: bool = True
     progress: bool = False
     selection: Callable[[int, int], None] | None = None  # told how a coreset advances
@@ -116,16 +116,27 @@ class Experiment:
 
     @cached_property
     def features(self) -> tuple[Features, Features]:
-        """Features of the training and of the test images."""
+        """Features of the training and of the test images (an ensemble's first network)."""
+        return self.features_by_network[0]
+
+    @cached_property
+    def features_by_network(self) -> list[tuple[Features, Features]]:
+        """Features of the training and of the test images, a pair a network."""
+        networks = getattr(self.backbone, "members", [self.backbone])
         splits = (self.category.train, self.category.test)
-        stored = self.cache and all(is_cached(self.backbone, images) for images in splits)
-        start = time.perf_counter()
-        pair = tuple(
-            extract(self.backbone, images, cache=self.cache, progress=self.progress)
-            for images in splits
+        stored = self.cache and all(
+            is_cached(network, images) for network in networks for images in splits
         )
+        start = time.perf_counter()
+        pairs = [
+            tuple(
+                extract(network, images, cache=self.cache, progress=self.progress)
+                for images in splits
+            )
+            for network in networks
+        ]
         self.feature_seconds = None if stored else round(time.perf_counter() - start, 3)
-        return pair
+        return pairs
 
     @cached_property
     def truth(self) -> GroundTruth | None:
@@ -219,23 +230,29 @@ class Experiment:
         self, method: str, checked: dict[str, Any], shots: Shots | None, identity: dict
     ) -> tuple[Record, Scores]:
         test = self.category.test
-        cached_before = "features" in self.__dict__
-        train_features, test_features = self.features
+        cached_before = "features_by_network" in self.__dict__
+        pairs = self.features_by_network
         if shots is not None:
-            train_features = train_features.take(shots.draw(len(train_features)))
+            chosen = shots.draw(len(self.category.train))
+            pairs = [(train.take(chosen), test_features) for train, test_features in pairs]
         truth = self.truth
-        detector = METHODS[method](**checked)
-        if self.selection is not None:
-            detector.progress = self.selection
-        fit_seconds, _ = _timed(lambda: detector.fit_features(train_features))
-        score_seconds, scores = _timed(lambda: detector.score_features(test_features))
+        detectors = [METHODS[method](**checked) for _ in pairs]
+        for detector in detectors:
+            if self.selection is not None:
+                detector.progress = self.selection
+        together = list(zip(detectors, pairs, strict=True))
+        fit_seconds, _ = _timed(lambda: [d.fit_features(train) for d, (train, _) in together])
+        score_seconds, found = _timed(
+            lambda: [d.score_features(tested) for d, (_, tested) in together]
+        )
+        scores = found[0] if len(found) == 1 else ensemble.combine(found)
         metric_seconds, measured = _timed(lambda: measure(test.labels, scores, truth))
         record = {
             "schema": records.SCHEMA,
             "key": records.key(identity),
             "identity": identity,
-            "counts": self._counts(len(train_features)),
-            "drawn": detector.drawn(),
+            "counts": self._counts(len(pairs[0][0])),
+            "drawn": self._drawn(detectors),
             "metrics": measured,
             "scores": by_defect(scores.image, test.defects),
             "seconds": {
@@ -250,6 +267,15 @@ class Experiment:
             "command": self._command(method, checked, shots),
         }
         return record, scores
+
+    def _drawn(self, detectors: list) -> dict[str, Any]:
+        if len(detectors) == 1:
+            return detectors[0].drawn()
+        return {
+            f"{network.name}.{name}": value
+            for network, detector in zip(self.backbone.members, detectors, strict=True)
+            for name, value in detector.drawn().items()
+        }
 
     def _counts(self, n_train: int) -> dict[str, int]:
         test = self.category.test
@@ -270,6 +296,8 @@ class Experiment:
             found.append(f"weights are {self.backbone.origin.label}, not the pinned ones")
         if self.backbone.precision != "float32":
             found.append(f"the backbone ran in {self.backbone.precision}")
+        if isinstance(self.backbone, ensemble.Ensemble):
+            found.append("each network's scores were scaled to [0, 1] over the test images")
         if self.truth is None:
             found.append("no pixel metrics: the data set has no masks for its anomalous images")
         elif not self.truth.masks.any():
@@ -367,13 +395,13 @@ def open_experiment(
     cache: bool = True,
     progress: bool = False,
 ) -> Experiment:
-    """Open a category and a backbone by name; see ``datasets.load`` and ``Backbone``.
+    """Open a category and a backbone by name; see ``datasets.load`` and ``open_backbone``.
 
     `depth` is the deepest level of the backbone that a method will need, 3 or 4.
     """
     opened = datasets.load(dataset, category, root, datasets.Transform(resize, crop))
-    network = Backbone(
-        backbone, levels(backbone, depth), weights=weights, device=device, precision=precision
+    network = ensemble.open_backbone(
+        backbone, depth, weights=weights, device=device, precision=precision
     )
     return Experiment(opened, network, cache, progress)
 

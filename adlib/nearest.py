@@ -1,38 +1,58 @@
 r"""Nearest neighbours in a bank of patch embeddings: exact in bounded memory, or approximate.
 
-What *exact* means is stated in float64: the squared distance of x and m is
+*Exact* is stated in float64. The squared distance of a query x and an entry m is
 
 .. math:: d^2(x, m) = \sum_j (x_j - m_j)^2,
 
-each difference, square and sum in float64, summed in one fixed order. `NearestNeighbors` returns
-the k entries with the smallest d^2, the lowest index first among bit-equal ones.
+every difference, square and sum in float64 and in one fixed order (`squared_distances`), of the
+float32 values as they are stored. `NearestNeighbors` returns the k entries with the smallest
+:math:`d^2`, the lower index first where two are bit-equal. So its answer depends neither on the
+other queries of a call, nor on block sizes, threads or the device.
 
-Most pairs are ruled out before that by |x|^2 + |m|^2 - 2 x.m in float32, one matrix product for
-many pairs. That form cancels, so it never decides: a pair is dropped only where it is behind by
-more than a bound of its rounding error.
+Hardly any pair gets that far, since a cheap number in float32 rules the others out. It never
+decides: a pair is dropped only where it is behind by more than a bound of all rounding errors.
+
+- On a CPU (`_Axes`): let p be the coordinates along the leading principal axes of the bank and s
+  the length of what they leave. Then :math:`|p_x - p_m|^2 + (s_x - s_m)^2 \le d^2`, the triangle
+  inequality in the remaining dimensions. One product with 34 columns bounds all pairs from below.
+- Elsewhere (`_Product`): :math:`|x|^2 + |m|^2 - 2 x \cdot m`, one product with all D columns.
 """
 
 from __future__ import annotations
 
+import math
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from types import ModuleType
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from adlib.errors import InputError
 from adlib.levels import NotFinite
 
-BLOCK = 1 << 21  # pairs of a block of the filter; 8 MB of float32
-LANES = 16  # d^2 is the sum of 16 running sums: one fixed order on every device
-# unit roundoff of torch's float32 products: float32, TF32 (or two bfloat16), bfloat16
-_ROUNDOFF = {"highest": 2.0**-24, "high": 2.0**-11, "medium": 2.0**-8}
+BLOCK = 1 << 21  # numbers in a temporary array: 8 MB of float32
+AXES = 32  # more make tighter bounds, and a dearer product
+SAMPLE = 8192  # entries that the axes are computed from
+LANES = 16  # d^2 is the sum of 16 running sums
+U = 2.0**-24  # unit roundoff of float32
+# what torch may round the factors of a float32 product to: nothing, TF32, bfloat16
+_FACTOR_ROUNDOFF = {"highest": 0.0, "high": 2.0**-11, "medium": 2.0**-8}
+TINY = 1e-37  # more than float32 loses to underflow
 
 
 class NearestNeighbors:
     """Exact search of the k nearest entries of a bank, in bounded memory.
 
+    Beside the bank it keeps AXES + 2 numbers an entry on a CPU, nothing elsewhere; a query takes
+    less than 64 MB whatever n and M.
+
     Parameters
     ----------
     bank : Tensor of shape (M, D), float32, any device
-        Kept as it is, not copied.
+        Kept, not copied, where it is contiguous.
 
     Raises
     ------
@@ -43,16 +63,10 @@ class NearestNeighbors:
     """
 
     def __init__(self, bank: Tensor) -> None:
-        self.bank = _matrix(bank, "a bank")
+        self.bank = _matrix(bank, "the bank")
         if len(bank) == 0:
-            raise InputError("a bank needs at least one entry, found none; fit on more images")
-        self._centre = bank.mean(dim=0, dtype=torch.float64).float()
-        self._scale = _power_of_two(max(float(block.abs().max()) for block in self._centred_bank()))
-
-    def _centred_bank(self):
-        rows = max(1, BLOCK // self.bank.shape[1])
-        for start in range(0, len(self.bank), rows):
-            yield self.bank[start : start + rows] - self._centre
+            raise InputError("the bank needs at least one entry, found none; add training images")
+        self._filter = (_Axes if bank.device.type == "cpu" else _Product)(self.bank)
 
     def query(self, x: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
         """Find the k nearest entries of each query.
@@ -62,14 +76,14 @@ class NearestNeighbors:
         x : Tensor of shape (n, D), float32
             Brought to the device of the bank.
         k : int
-            In [1, M].
+            Number of neighbours, in [1, M].
 
         Returns
         -------
         distances : Tensor of shape (n, k), float32
-            Euclidean, ascending: the float64 distance, rounded.
+            Euclidean, ascending: the float64 distances, rounded; 0 for an entry of the bank.
         indices : Tensor of shape (n, k), int64
-            Rows of the bank; the lower one first where distances are equal in float64.
+            Rows of the bank; the lower one first where d^2 is equal.
 
         Raises
         ------
@@ -82,40 +96,20 @@ class NearestNeighbors:
         _check_k(k, len(self.bank))
         distances = x.new_empty((len(x), k))
         indices = torch.empty((len(x), k), dtype=torch.int64, device=x.device)
-        rows = max(1, min(1024, BLOCK // x.shape[1]))
-        for start in range(0, len(x), rows):
-            block = slice(start, start + rows)
-            squares, indices[block] = self._nearest(x[block], k)
-            distances[block] = squares.sqrt().float()
+        for block in _blocks(len(x), self._filter.queries):
+            squares, indices[block] = self._filter.nearest(x[block], k)
+            distances[block] = squares.sqrt()
         return distances, indices
-
-    def _nearest(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Squared distances (n, k), float64, and indices of one block of queries."""
-        queries = (x - self._centre) * self._scale
-        bound = x.new_full((len(x),), torch.inf)
-        best = (bound[:0].long(), bound[:0].double(), bound[:0].long())
-        rows = max(1, BLOCK // max(x.shape))
-        for start in range(0, len(self.bank), rows):
-            entries = (self.bank[start : start + rows] - self._centre) * self._scale
-            low, high = _between(queries, entries)
-            if len(entries) >= k:
-                bound = torch.minimum(bound, high.kthvalue(k, dim=1).values)
-            query, entry = (~(low > bound[:, None])).nonzero(as_tuple=True)
-            found = (query, squared_distances(x, self.bank, query, entry + start), entry + start)
-            best = _smallest([torch.cat(both) for both in zip(best, found, strict=True)], k)
-        return best[1].view(-1, k), best[2].view(-1, k)
 
 
 def squared_distances(x: Tensor, bank: Tensor, query: Tensor, entry: Tensor) -> Tensor:
-    """d^2 of the pairs (x[query], bank[entry]), float64, summed in the fixed order.
+    """d^2 of the pairs (x[query], bank[entry]), float64, in the fixed order of summation.
 
     Lane l sums the columns l, l + LANES, ... in turn; then the upper half of the lanes is added to
-    the lower until one is left.
+    the lower half until one is left. `_square` is the same for one pair.
     """
     found = torch.empty(len(query), dtype=torch.float64, device=x.device)
-    rows = max(1, BLOCK // x.shape[1])
-    for start in range(0, len(query), rows):
-        pairs = slice(start, start + rows)
+    for pairs in _blocks(len(query), BLOCK // (2 * x.shape[1])):
         squares = (x[query[pairs]].double() - bank[entry[pairs]].double()).square_()
         lanes = squares.new_zeros((len(squares), LANES))
         for columns in squares.split(LANES, dim=1):
@@ -127,20 +121,195 @@ def squared_distances(x: Tensor, bank: Tensor, query: Tensor, entry: Tensor) -> 
     return found
 
 
-def _between(queries: Tensor, entries: Tensor) -> tuple[Tensor, Tensor]:
-    """Bounds of all d^2 from one product: what float32 says, less and plus its largest error.
+class _Axes:
+    """Search on a CPU: lower bounds along a few axes, then d^2 of what they do not rule out."""
 
-    Sums of D products are off by at most D u times the sum of their magnitudes, in any order.
+    queries = 512
+    entries = 2048
+
+    def __init__(self, bank: Tensor) -> None:
+        self.bank = bank.numpy()
+        self.centre, self.scale = _centre_and_scale(bank)
+        sample = ((_sample(bank) - self.centre) * self.scale).double()
+        _, vectors = torch.linalg.eigh(sample.T @ sample)
+        self.axes = vectors.flip(1)[:, :AXES].contiguous()
+        self.factors = bank.new_empty((len(bank), self.axes.shape[1] + 2))
+        reach = 0.0
+        for block in _blocks(len(bank), BLOCK // (2 * bank.shape[1])):
+            coordinates, norms = self._coordinates(bank[block])
+            self.factors[block, :-1] = -2 * coordinates
+            self.factors[block, -1] = norms
+            reach = max(reach, float(norms.max()))
+        self.reach = math.sqrt(reach)
+
+    def _coordinates(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(p, s) of each row (n, axes + 1) and its squared norm (n,), float64."""
+        z = x.double().sub_(self.centre).mul_(self.scale)
+        p = z @ self.axes
+        norms = torch.einsum("nd,nd->n", z, z)
+        rest = (norms - p.square().sum(dim=1)).clamp_(min=0).sqrt_()
+        return torch.cat([p, rest[:, None]], dim=1), norms
+
+    def _slack(self, norms: Tensor) -> Tensor:
+        """Bound what rounding may add to a lower bound of each query, relative to d^2.
+
+        With r = |x| + the largest |m|, at most r wide: the product of K columns is off by
+        (K + 3) U r^2; rounding (p, s) to float32 and the square root that makes s move the points
+        by U r and sqrt(2 D 2^-52) r; the limit is itself rounded to float32.
+        """
+        columns, root = self.factors.shape[1], math.sqrt(2 * self.axes.shape[0] * 2.0**-52)
+        return (_product_error(columns + 2) + 4 * U + 2.2 * root) * (norms.sqrt() + self.reach) ** 2
+
+    def nearest(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """d^2 (n, k), float64, and indices (n, k) of a block of queries."""
+        coordinates, norms = self._coordinates(x)
+        factors = torch.cat([coordinates, norms.new_ones(len(x), 1)], dim=1).float()
+        offsets = (self._slack(norms) - norms).numpy()
+        squares = np.full((len(x), k), np.inf)
+        indices = np.full((len(x), k), len(self.bank))
+        memory = factors.new_empty(len(x) * min(self.entries, len(self.bank)))
+        for block in _blocks(len(self.bank), self.entries):
+            entries = self.factors[block].T
+            low = memory[: len(x) * entries.shape[1]].view(len(x), -1)
+            low = torch.mm(factors, entries, out=low).numpy()
+            _compiled()(
+                *(x.numpy(), self.bank, block.start, low, low.argmin(axis=1)),
+                *(offsets, self.scale**2, squares, indices),
+            )
+        return torch.from_numpy(squares), torch.from_numpy(indices)
+
+
+@cache
+def _compiled():
+    """Compile `_visit` on first use: importing numba takes a second that few commands need."""
+    from numba import njit
+    from numba.extending import register_jitable
+
+    register_jitable(_survivors)
+    register_jitable(_square)
+    register_jitable(_insert)
+    # any order of summation will do; infinities are left alone
+    register_jitable(fastmath={"reassoc", "contract", "nsz"})(_rough_square)
+    return njit(cache=True, nogil=True)(_visit)
+
+
+def _visit(x, bank, start, low, first, offsets, scale2, squares, indices):
+    """Update the k nearest of each query by the entries start, start + 1, ... of the bank.
+
+    A pair is out where ``low > scale2 d_k^2 + offsets``, d_k the distance of the k-th nearest so
+    far. ``first`` is the entry with the smallest bound: it brings d_k down before the others.
     """
-    u = _ROUNDOFF[torch.get_float32_matmul_precision()]
+    last = squares.shape[1] - 1
+    kept = np.empty(low.shape[1], np.int64)
+    lanes = np.empty(LANES, np.float64)
+    for i in range(len(x)):
+        limit = np.float32(squares[i, last] * scale2 + offsets[i])
+        if low[i, first[i]] > limit:
+            continue
+        square = _square(x[i], bank[start + first[i]], lanes)
+        _insert(square, start + first[i], squares[i], indices[i])
+        limit = np.float32(squares[i, last] * scale2 + offsets[i])
+        for n in range(_survivors(low[i], limit, kept)):
+            j = kept[n]
+            if j == first[i] or low[i, j] > limit:
+                continue
+            rough = _rough_square(x[i], bank[start + j])
+            if rough * (1 - (x.shape[1] + 8) * U) > squares[i, last] + TINY and rough < np.inf:
+                continue
+            square = _square(x[i], bank[start + j], lanes)
+            _insert(square, start + j, squares[i], indices[i])
+            limit = np.float32(squares[i, last] * scale2 + offsets[i])
+
+
+def _insert(square, entry, squares, indices):
+    """Put an entry into the sorted k nearest of a query, if it belongs there."""
+    k = len(squares)
+    place = k
+    while place > 0 and (
+        square < squares[place - 1]
+        or (square == squares[place - 1] and entry < indices[place - 1])
+    ):
+        place -= 1
+        if place < k - 1:
+            squares[place + 1] = squares[place]
+            indices[place + 1] = indices[place]
+    if place < k:
+        squares[place] = square
+        indices[place] = entry
+
+
+def _survivors(low, limit, kept):
+    """List the columns whose bound is not above the limit, without a branch to mispredict."""
+    count = 0
+    for j in range(len(low)):
+        kept[count] = j
+        count += not (low[j] > limit)
+    return count
+
+
+def _rough_square(x, m):
+    """d^2 in float32: right to (D + 3) U relative, as no difference cancels."""
+    total = np.float32(0)
+    for j in range(len(x)):
+        total += (x[j] - m[j]) * (x[j] - m[j])
+    return total
+
+
+def _square(x, m, lanes):
+    """d^2 in float64, summed as in `squared_distances`."""
+    lanes[:] = 0.0
+    for j in range(len(x)):
+        difference = np.float64(x[j]) - np.float64(m[j])
+        lanes[j % LANES] += difference * difference
+    width = LANES
+    while width > 1:
+        width //= 2
+        for lane in range(width):
+            lanes[lane] += lanes[lane + width]
+    return lanes[0]
+
+
+class _Product:
+    """Search in torch alone, for a GPU: all pairs in float32, then d^2 of those that are close."""
+
+    queries = 1024
+
+    def __init__(self, bank: Tensor) -> None:
+        self.bank = bank
+        self.centre, self.scale = _centre_and_scale(bank)
+
+    def nearest(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """d^2 (n, k), float64, and indices (n, k) of a block of queries."""
+        queries = (x - self.centre) * self.scale
+        bound = x.new_full((len(x),), torch.inf)
+        best = (bound[:0].long(), bound[:0].double(), bound[:0].long())
+        for block in _blocks(len(self.bank), BLOCK // max(x.shape)):
+            entries = (self.bank[block] - self.centre) * self.scale
+            low, high = _between(queries, entries)
+            if len(entries) >= k:
+                bound = torch.minimum(bound, high.kthvalue(k, dim=1).values)
+            query, entry = (~(low > bound[:, None])).nonzero(as_tuple=True)
+            entry += block.start
+            found = (query, squared_distances(x, self.bank, query, entry), entry)
+            best = _smallest([torch.cat(both) for both in zip(best, found, strict=True)], k)
+        return best[1].view(-1, k), best[2].view(-1, k)
+
+
+def _between(queries: Tensor, entries: Tensor) -> tuple[Tensor, Tensor]:
+    """Bounds of d^2 of all pairs: what one float32 product says, less and plus its error."""
     q, e = queries.square().sum(dim=1), entries.square().sum(dim=1)
     about = torch.addmm(e, queries, entries.T, alpha=-2).add_(q[:, None])
-    error = 1.01 * u * (queries.shape[1] + 8) * (q.sqrt()[:, None] + e.sqrt()).square_() + 1e-30
-    return about - error, about + error
+    error = (q.sqrt()[:, None] + e.sqrt()).square_().mul_(_product_error(queries.shape[1] + 8))
+    return about - error.add_(TINY), about + error
+
+
+def _product_error(terms: int) -> float:
+    """Largest error of a float32 product of so many columns, relative to sum_j |x_j| |m_j|."""
+    return 1.01 * terms * U + 2.1 * _FACTOR_ROUNDOFF[torch.get_float32_matmul_precision()]
 
 
 def _smallest(pairs: list[Tensor], k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Keep of (query, d^2, entry) the k nearest a query, sorted; entries come ascending."""
+    """Keep of (query, d^2, entry) the k nearest a query, sorted; its entries come ascending."""
     query, squares, entry = pairs
     order = squares.argsort(stable=True)
     order = order[query[order].argsort(stable=True)]
@@ -151,16 +320,24 @@ def _smallest(pairs: list[Tensor], k: int) -> tuple[Tensor, Tensor, Tensor]:
     return query[keep], squares[keep], entry[keep]
 
 
+def _blocks(length: int, size: int) -> Iterator[slice]:
+    size = max(1, size)
+    for start in range(0, length, size):
+        yield slice(start, min(start + size, length))
+
+
 def _matrix(x: Tensor, name: str, columns: int | None = None) -> Tensor:
-    """Return x if it is a finite float32 matrix."""
-    if x.ndim != 2 or x.dtype != torch.float32 or columns not in (None, x.shape[1]):
-        shape = f"(n, {columns or 'D'})"
+    """Return x, contiguous, if it is a finite float32 matrix."""
+    fits = x.ndim == 2 and x.shape[1] > 0 and columns in (None, x.shape[1])
+    if not fits or x.dtype != torch.float32:
         raise InputError(
-            f"{name} must be float32 of shape {shape}, found {x.dtype} of shape {tuple(x.shape)}; "
-            "pass the patch embeddings the bank was made for"
+            f"{name} must be float32 of shape (n, {columns or 'D'}), found {x.dtype} of shape "
+            f"{tuple(x.shape)}; pass the patch embeddings that the bank is made of"
         )
-    if not torch.isfinite(x).all():
-        raise NotFinite
+    x = x.detach().contiguous()
+    for block in _blocks(len(x), BLOCK // x.shape[1]):
+        if not torch.isfinite(torch.stack(x[block].aminmax())).all():
+            raise NotFinite
     return x
 
 
@@ -172,6 +349,147 @@ def _check_k(k: int, entries: int) -> None:
         )
 
 
-def _power_of_two(largest: float) -> float:
-    """Factor that brings the largest magnitude near 1 without rounding anything."""
-    return 2.0 ** -torch.tensor(largest, dtype=torch.float64).frexp().exponent.item()
+def _sample(bank: Tensor) -> Tensor:
+    """At most SAMPLE entries, evenly spaced."""
+    size = min(len(bank), SAMPLE)
+    return bank[torch.arange(size, device=bank.device) * len(bank) // size]
+
+
+def _centre_and_scale(bank: Tensor) -> tuple[Tensor, float]:
+    """Point and power of two that bring the bank near 0 and 1, where float32 is at its best."""
+    centre = _sample(bank).double().mean(dim=0).float()
+    largest = max(
+        float((bank[block] - centre).abs_().max())
+        for block in _blocks(len(bank), BLOCK // bank.shape[1])
+    )
+    return centre, 2.0 ** -math.frexp(largest)[1]
+
+
+class IVFPQ:
+    """Approximate search: inverted lists and product quantisation, by faiss.
+
+    The bank is cut into `lists` cells; an entry is kept as its cell and `subquantizers` codes of at
+    most 8 bits for the difference from the cell's centre. A query looks into the `probes` nearest
+    cells only. So both its neighbours and its distances are approximate: distances are those to the
+    quantised entries, and an entry of the bank need not be at distance 0 from itself.
+
+    PatchCore's Table 5 names the index and none of its parameters.
+
+    Parameters
+    ----------
+    bank : Tensor of shape (M, D), float32, any device
+        faiss runs on the CPU; neighbours come back on the bank's device.
+    lists : int, optional
+        Number of cells, in [1, M]; None takes the square root of M, rounded.
+    subquantizers : int, optional
+        Codes an entry, a divisor of D; None takes the largest divisor up to D / 8.
+    probes : int
+        Cells a query looks into, at least 1; all of them where it exceeds their number. Queries
+        whose cells hold fewer than k entries look into all of them.
+    seed : int
+        Seed of the two k-means. A small bank has fewer codes, 2^bits <= M.
+
+    Raises
+    ------
+    InputError
+        faiss is not installed, a parameter is out of range, or the bank is empty or no float32
+        matrix.
+    NotFinite
+        The bank holds NaN or infinity.
+    """
+
+    def __init__(
+        self,
+        bank: Tensor,
+        *,
+        lists: int | None = None,
+        subquantizers: int | None = None,
+        probes: int = 8,
+        seed: int = 0,
+    ) -> None:
+        faiss = _faiss()
+        bank = _matrix(bank, "the bank")
+        if len(bank) == 0:
+            raise InputError("the bank needs at least one entry, found none; add training images")
+        entries, channels = bank.shape
+        self.lists = round(math.sqrt(entries)) if lists is None else lists
+        self.subquantizers = _divisor(channels) if subquantizers is None else subquantizers
+        self.bits = min(8, max(1, entries.bit_length() - 1))
+        self.probes = probes
+        self._check(entries, channels)
+        self._device = bank.device
+        self._centre, _ = _centre_and_scale(bank)
+        self.index = self._train(faiss, (bank - self._centre).cpu().numpy(), seed)
+
+    def _check(self, entries: int, channels: int) -> None:
+        for name, value, most in (
+            ("lists", self.lists, entries),
+            ("subquantizers", self.subquantizers, channels),
+            ("probes", self.probes, None),
+        ):
+            if value < 1 or (most is not None and value > most):
+                raise InputError(
+                    f"{name} must be at least 1{f' and at most {most}' if most else ''}, "
+                    f"found {value}"
+                )
+        if channels % self.subquantizers:
+            raise InputError(
+                f"subquantizers must divide the {channels} channels, found {self.subquantizers}"
+            )
+
+    def _train(self, faiss: ModuleType, bank: np.ndarray, seed: int):
+        entries, channels = bank.shape
+        self._cells = faiss.IndexFlatL2(channels)  # the index below does not keep it alive
+        index = faiss.IndexIVFPQ(
+            self._cells, channels, self.lists, self.subquantizers, self.bits
+        )
+        for clustering in (index.cp, index.pq.cp):
+            clustering.seed = seed
+            clustering.min_points_per_centroid = 1  # a small bank is no reason to print a warning
+        if entries == 1:  # one bit still means two codes
+            bank = np.repeat(bank, 2, axis=0)
+        index.train(bank)
+        index.add(bank[:entries])
+        return index
+
+    def query(self, x: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
+        """Find k entries near each query; as `NearestNeighbors.query`, but approximate.
+
+        Returns
+        -------
+        distances : Tensor of shape (n, k), float32
+            Euclidean, ascending: distances to the quantised entries.
+        indices : Tensor of shape (n, k), int64
+        """
+        x = _matrix(x, "queries", self.index.d).to(self._device)
+        _check_k(k, self.index.ntotal)
+        queries = (x - self._centre).cpu().numpy()
+        squares, indices = self._search(queries, k, self.probes)
+        short = indices[:, -1] < 0  # the cells held fewer than k
+        if short.any():
+            squares[short], indices[short] = self._search(queries[short], k, self.lists)
+        distances = torch.from_numpy(squares).clamp_(min=0).sqrt_()
+        return distances.to(self._device), torch.from_numpy(indices).to(self._device)
+
+    def _search(self, queries: np.ndarray, k: int, probes: int) -> tuple[np.ndarray, np.ndarray]:
+        self.index.nprobe = min(probes, self.lists)
+        return self.index.search(queries, k)
+
+
+def _divisor(channels: int) -> int:
+    """Return the largest divisor of the channels up to an eighth of them, at least 1."""
+    return max(m for m in range(1, max(2, channels // 8 + 1)) if channels % m == 0)
+
+
+def _faiss() -> ModuleType:
+    try:
+        with warnings.catch_warnings():
+            # SWIG's types lack a module name, a deprecation of Python 3.12
+            warnings.filterwarnings("ignore", "builtin type [sS]wig", DeprecationWarning)
+            import faiss
+    except ImportError:
+        raise InputError(
+            "search 'ivfpq' needs faiss, which is not installed: "
+            "pip install -c constraints.txt faiss-cpu"
+        ) from None
+    return faiss

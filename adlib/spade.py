@@ -65,7 +65,7 @@ class SPADE:
         A pixel's score is its mean distance to that many nearest pixels of the gallery.
     pixel_stride : int
         Keep every s-th row and column of the pyramid, in training and test images alike: s^4 times
-        cheaper; 1 is the paper. The map is then (s - 1) / 2 pixels of the pyramid off at most.
+        cheaper; 1 is the paper. The map is shifted by (s - 1) / 2 pixels of the pyramid.
     distance : {'l2', 'squared'}
         Euclidean, or squared as the formulas are printed; of images and of pixels.
     sigma : float
@@ -302,6 +302,9 @@ class SPADE:
         tensors, description = model_file.read_model(path, "spade", {"pooled"}, set(), backbone)
         model = cls(backbone=backbone, **description["parameters"])
         device = getattr(backbone, "torch_device", "cpu")
+        missing = set(model._names()) - tensors.keys()
+        if missing:
+            raise InputError(f"{path} lacks {', '.join(sorted(missing))}; save the model again")
         levels = [tensors[name].to(device) for name in model._names()]
         model._open(tensors["pooled"].to(device), levels)
         return model

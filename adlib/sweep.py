@@ -20,7 +20,8 @@ from rich.progress import (
 )
 
 from adlib import datasets, parameters, records
-from adlib.backbones import Backbone, levels
+from adlib.backbones import Backbone
+from adlib.ensemble import Ensemble, open_backbone
 from adlib.errors import InputError
 from adlib.evaluate import METHODS, Experiment, Run, Shots, grid
 
@@ -71,12 +72,11 @@ class Plan:
         """Return the backbone: what was asked for, else one whose weights are at hand."""
         return self.backbone or ("efficientnet_lite0" if self.dataset == "embedded" else "resnet18")
 
-    def open_backbone(self, depth: int) -> Backbone:
-        """Open the network with its levels 1 to `depth`."""
-        name = self.backbone_name()
-        return Backbone(
-            name,
-            levels(name, depth),
+    def open_backbone(self, depth: int) -> Backbone | Ensemble:
+        """Open the network, or the networks of an ensemble, with the levels 1 to `depth`."""
+        return open_backbone(
+            self.backbone_name(),
+            depth,
             weights=self.weights,
             device=self.device,
             precision=self.precision,

@@ -152,3 +152,51 @@ def approximate_k_center_greedy(features: np.ndarray, n: int, starts: np.ndarray
         chosen.append(int(np.argmax(nearest)))
         nearest = np.minimum(nearest, np.linalg.norm(points - points[chosen[-1]], axis=1))
     return np.array(chosen)
+
+
+# --- SPADE ----------------------------------------------------------------------------
+
+
+def mean_of_nearest(x: np.ndarray, bank: np.ndarray, k: int, squared: bool = False) -> np.ndarray:
+    """Mean distance of each row of x to the k nearest rows of the bank."""
+    found = []
+    for row in x.astype(np.float64):
+        distances = np.sort(((bank.astype(np.float64) - row) ** 2).sum(axis=1))[:k]
+        found.append(np.mean(distances if squared else np.sqrt(distances)))
+    return np.array(found)
+
+
+def pyramid(levels: list[np.ndarray], stride: int = 1) -> np.ndarray:
+    """Levels (N, h, w, C) brought to the first grid bilinearly, concatenated: (N, h, w, D)."""
+    grid = levels[0].shape[1:3]
+    brought = [
+        interpolate(
+            torch.from_numpy(x).double().permute(0, 3, 1, 2),
+            size=grid, mode="bilinear", align_corners=False,
+        )
+        for x in levels
+    ]  # fmt: skip
+    return torch.cat(brought, dim=1).permute(0, 2, 3, 1).numpy()[:, ::stride, ::stride]
+
+
+def spade(
+    train: list[np.ndarray],
+    test: list[np.ndarray],
+    image_level: int,
+    k: int,
+    kappa: int = 1,
+    squared: bool = False,
+    stride: int = 1,
+) -> tuple[np.ndarray, np.ndarray]:
+    """SPADE by the book with all given levels as the pyramid: scores (B,), distances (B, h, w)."""
+    bank, queries = (
+        levels[image_level - 1].astype(np.float64).mean(axis=(1, 2)) for levels in (train, test)
+    )
+    gallery, pixels = pyramid(train, stride), pyramid(test, stride)
+    distances = np.empty(pixels.shape[:3])
+    for b, query in enumerate(queries):
+        nearest = np.argsort(((bank - query) ** 2).sum(axis=1), kind="stable")[:k]
+        rows = gallery[nearest].reshape(-1, gallery.shape[-1])
+        flat = pixels[b].reshape(-1, pixels.shape[-1])
+        distances[b] = mean_of_nearest(flat, rows, kappa, squared).reshape(pixels.shape[1:3])
+    return mean_of_nearest(queries, bank, k, squared), distances

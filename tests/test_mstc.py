@@ -304,6 +304,6 @@ def test_scene_without_anomaly(root):
 
 def test_page_gives_the_same_command(request):
     page = (request.config.rootpath / "book" / "data.md").read_text(encoding="utf-8")
-    block = next(b for b in page.split("```") if "ffmpeg" in b).removeprefix("bash\n")
+    block = next(b for b in page.split("```") if "ffmpeg -i" in b).removeprefix("bash\n")
     lines = [line.strip() for line in block.strip().splitlines()]
     assert "; ".join(lines).replace("do; ", "do ") == mstc.EXTRACT
