@@ -37,6 +37,12 @@ SIZE_RATIOS = {
     "peak_memory": "peak memory of the process",
 }
 
+PATCHCORE_RATIOS = {
+    "adlib_over_backbone": "adlib over the backbone alone",
+    "anomalib_over_adlib": "anomalib over adlib",
+    "anomalib_over_adlib_score": "anomalib over adlib, score only",
+}
+
 
 def bench_tables(results: Path | str = "results") -> str:
     """Return all committed measurements as Markdown without headings.
@@ -137,6 +143,96 @@ def padim_size(content: Content) -> str:
     return "\n\n".join(parts)
 
 
+def patchcore(content: Content) -> str:
+    """Return times by stage, fit and score, memory and agreement of ``benchmarks/patchcore.py``."""
+    settings = content["settings"]
+    train, test = settings["images"]
+    parts = [
+        f"{settings['backbone']} with weights {settings['weights']}, {settings['dataset']} "
+        f"{settings['category']} ({train} training and {test} test images); medians of "
+        f"{settings['repeats']} runs in processor time of one thread. The clock on the wall showed "
+        f"at most {content['wall_over_processor']:.2f} times as much.",
+        "Milliseconds an image, images decoded before; *map* holds all that is in no other column:",
+        patchcore_stages(content["rows"]),
+        "Fit and score, from files on; the same images and weights, Eq. 7 with b = "
+        f"{settings['b']}:",
+        _patchcore_sides(content),
+        *_left_out(content),
+        _ratios(content["ratios"], {name: _at_fraction(name) for name in content["ratios"]}),
+        *_patchcore_peer(content),
+        _patchcore_memory(content),
+    ]
+    return "\n\n".join(parts)
+
+
+def patchcore_stages(rows: list[Content]) -> str:
+    """Return milliseconds an image by stage, one row a setting (PatchCore, Table 5)."""
+    names = ("backbone", "embed", "search", "map", "total")
+    heads = ["backbone", "patches", "search", "map", "total", "total over backbone", "model GB"]
+    lines = [["Setting", *heads]]
+    for row in rows:
+        spent = [_number(row["milliseconds_per_image"][name], 1) for name in names]
+        over = span(row["total_over_backbone"])
+        lines.append([row["setting"], *spent, over, f"{row['model_mb'] / 1000:.2g}"])
+    return table(lines)
+
+
+def _patchcore_sides(content: Content) -> str:
+    heads = ["fit s", "of it selection s", "score s", "both s", "peak GB"]
+    rows = [["Side", *heads, "image AUROC", "pixel AUROC"]]
+    for side, values in content["medians"].items():
+        if "seconds" not in values:
+            continue
+        spent = [_number(values.get(name), 1) for name in ("fit", "select", "score", "seconds")]
+        if side in content["extrapolated"]:
+            spent = [spent[0] + "*", spent[1] + "*", spent[2], spent[3] + "*"]
+        found = content["quality"].get(side, {})
+        auroc = [_number(found.get(name), 4) for name in ("image_auroc", "pixel_auroc")]
+        name = side.replace("-", ", fraction ") if "-" in side else "backbone alone"
+        rows.append([name, *spent, _number(values["peak_mb"] / 1000), *auroc])
+    return table(rows)
+
+
+def _patchcore_peer(content: Content) -> list[str]:
+    settings = content["settings"]
+    if not settings["peer"]:
+        return []
+    versions = ", ".join(f"{name} {version}" for name, version in settings["peer"].items())
+    sentences = [f"Compared with {versions}, its model driven by hand."]
+    if content["extrapolated"]:
+        sentences.append(
+            "\\* extrapolated from a part of the selection, as all of it would take more than "
+            f"{settings['limit']:.0f} s; scored with our bank."
+        )
+    for found in content["quality"].values():
+        if "image_scores_apart" in found:
+            sentences.append(
+                "With one and the same bank the image scores of both differ by at most "
+                f"{found['image_scores_apart']:.0e} of their value; its maps are upsampled to the "
+                f"nearest instead of bilinearly (pixel AUROC {found['pixel_auroc']:.5f})."
+            )
+    return [" ".join(sentences)]
+
+
+def _patchcore_memory(content: Content) -> str:
+    fit = content["medians"]["memory"]
+    whole = max(content["rows"], key=lambda row: row["members"] or 0)
+    peak, above, patches = (fit[name] / 1000 for name in ("peak_mb", "above_mb", "patches_mb"))
+    matrix = content["matrix_mb"] / 1000
+    return (
+        f"Memory: fit with 1024 numbers a patch (the released code's embedding) peaks at "
+        f"{peak:.2f} GB, {above:.2f} GB above the library and the backbone; the patches themselves "
+        f"are {patches:.2f} GB. Scoring with all {whole['members']} patches takes at most "
+        f"{whole['score_above_mb'] / 1000:.2f} GB above the loaded model; the distances of one "
+        f"image would be {matrix:.2f} GB, those of a batch of 16 {16 * matrix:.1f} GB."
+    )
+
+
+def _at_fraction(name: str) -> str:
+    what, _, fraction = name.partition("-")
+    return f"{PATCHCORE_RATIOS[what]}, fraction {fraction}"
+
+
 def metrics(content: Content) -> str:
     """Return times and memory of ``benchmarks/metrics.py``."""
     heads = ["adlib s", "other s", "other over adlib", "adlib GB", "other GB", "difference"]
@@ -162,6 +258,7 @@ SECTIONS = {
     "metrics": ("Metrics", metrics),
     "padim": ("PaDiM end to end", padim),
     "padim_size": ("Size of the model", padim_size),
+    "patchcore": ("PatchCore, time per image and end to end", patchcore),
 }
 
 

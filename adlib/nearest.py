@@ -226,8 +226,7 @@ def _insert(square, entry, squares, indices):
     k = len(squares)
     place = k
     while place > 0 and (
-        square < squares[place - 1]
-        or (square == squares[place - 1] and entry < indices[place - 1])
+        square < squares[place - 1] or (square == squares[place - 1] and entry < indices[place - 1])
     ):
         place -= 1
         if place < k - 1:
@@ -440,11 +439,9 @@ class IVFPQ:
     def _train(self, faiss: ModuleType, bank: np.ndarray, seed: int):
         entries, channels = bank.shape
         self._cells = faiss.IndexFlatL2(channels)  # the index below does not keep it alive
-        index = faiss.IndexIVFPQ(
-            self._cells, channels, self.lists, self.subquantizers, self.bits
-        )
+        index = faiss.IndexIVFPQ(self._cells, channels, self.lists, self.subquantizers, self.bits)
         for clustering in (index.cp, index.pq.cp):
-            clustering.seed = seed
+            clustering.seed = seed % 2**31  # a C int
             clustering.min_points_per_centroid = 1  # a small bank is no reason to print a warning
         if entries == 1:  # one bit still means two codes
             bank = np.repeat(bank, 2, axis=0)

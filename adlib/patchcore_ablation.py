@@ -1,19 +1,18 @@
 """PatchCore's ablations (its Section 4.4): one choice varied, everything else as in `BASE`.
 
-A `Sweep` names the settings of one choice. Its records become a long table (`curve`), paired
-differences from the default (`differences`), tables for a page, and the commands of what is
-missing.
+A `Sweep` names the settings of one choice. Its records become a long table (`curve`), summaries by
+category (`values`) and paired differences from the default (`differences`); ``patchcore_pages``
+turns those into text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from adlib.report import command, mean_sd, paired, select
-from adlib.tables import NOT_RUN, NOTHING
+from adlib.report import paired, reported, select
 from adlib.variants import SHOWN
 
 METHOD = "patchcore"
@@ -165,99 +164,20 @@ def differences(runs: pd.DataFrame, sweep: Sweep, backbone: str, metric: str) ->
     return pd.DataFrame(rows, columns=columns)
 
 
-def difference_table(runs: pd.DataFrame, sweep: Sweep, backbone: str) -> pd.DataFrame:
-    """Lay out ``differences`` for a page: a row a setting, a column a metric.
+def printed_stride(results: Path | str = "results") -> dict[str, dict[str, float]]:
+    """Return what the paper loses by its strides (Section 4.4.2) against its PatchCore-1 %.
 
-    The default's own row shows its level in percent, the mean over the categories of the sweep.
+    Returns
+    -------
+    dict
+        Metric -> stride -> difference in percentage points, its means over 15 categories.
     """
-    by_metric = {m: differences(runs, sweep, backbone, m).set_index("label") for m in METRICS}
-    levels = {m: curve(runs, sweep, backbone, m) for m in METRICS}
-    rows = []
-    for label in sweep.points:
-        row = {sweep.name: label}
-        for metric, name in METRICS.items():
-            if label == sweep.default:
-                row[name] = _level(levels[metric], label)
-            else:
-                row[name] = _interval(by_metric[metric], label)
-        known = [d.loc[label] for d in by_metric.values() if label in d.index]
-        count = f"{known[0].n_seeds} x {known[0].n_categories}" if known else NOTHING
-        rows.append(row | {"seeds x categories": count})
-    return pd.DataFrame(rows)
-
-
-def value_table(runs: pd.DataFrame, sweep: Sweep, backbone: str) -> pd.DataFrame:
-    """Lay out the values themselves: mean ± sd over seeds (how many), percent, by category."""
-    wide = {}
-    for metric, name in METRICS.items():
-        measured = curve(runs, sweep, backbone, metric)
-        for (category, label), cell in measured.groupby(["category", "label"])["value"]:
-            wide.setdefault((category, label), {})[name] = mean_sd(cell * 100)
-    order = {label: i for i, label in enumerate(sweep.points)}
-    rows = [
-        {"category": category, sweep.name: label} | wide[category, label]
-        for category, label in sorted(wide, key=lambda place: (place[0], order[place[1]]))
-    ]
-    return pd.DataFrame(rows)
-
-
-def missing_commands(
-    runs: pd.DataFrame, sweep: Sweep, backbone: str, categories: Iterable[str]
-) -> list[str]:
-    """Return the commands that make what a sweep lacks on some categories, none if it is whole."""
-    commands = []
-    for settings in sweep.points.values():
-        run = text(BASE | settings)
-        found = chosen(runs, run, backbone)
-        there = set() if found.empty else set(found["category"])
-        lacking = [category for category in categories if category not in there]
-        if lacking:
-            commands.append(command(run, DATASET, " --category ".join(lacking), backbone, SEEDS))
-    return commands
-
-
-def not_run(commands: Iterable[str]) -> str:
-    """Say in Markdown what fills the gaps; an empty text where there is none."""
-    listed = list(dict.fromkeys(commands))
-    if not listed:
-        return ""
-    return (
-        "**Not run yet**, and what runs it (the page then shows the new rows):\n\n```sh\n"
-        + "\n".join(listed)
-        + "\n```"
-    )
-
-
-def page(
-    runs: pd.DataFrame, sweeps: Iterable[Sweep], backbone: str, categories: Iterable[str]
-) -> str:
-    """Return differences, values and what is missing of some sweeps as one Markdown text."""
-    parts = []
-    categories = list(categories)
-    for sweep in sweeps:
-        parts.append(f"Difference from {sweep.name} = {sweep.default}, percentage points:")
-        parts.append(_markdown(difference_table(runs, sweep, backbone)))
-        table = value_table(runs, sweep, backbone)
-        if len(table):
-            parts.append("The values, mean ± standard deviation (seeds), percent:")
-            parts.append(_markdown(table))
-        parts.append(not_run(missing_commands(runs, sweep, backbone, categories)))
-    return "\n\n".join(part for part in parts if part)
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    return table.to_markdown(index=False, disable_numparse=True)
-
-
-def _level(curve: pd.DataFrame, label: str) -> str:
-    cells = curve[curve["label"] == label]
-    if cells.empty:
-        return NOT_RUN
-    return f"level {cells.groupby('category')['value'].mean().mean() * 100:.2f} %"
-
-
-def _interval(differences: pd.DataFrame, label: str) -> str:
-    if label not in differences.index:
-        return NOT_RUN
-    row = differences.loc[label]
-    return f"{row['mean']:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
+    cells = reported(results)
+    cells = cells[(cells["paper"] == METHOD) & (cells["metric"] == "image_auroc")]
+    default = cells.loc[(cells["where"] == "Table 1") & (cells["method"] == "patchcore_1")]
+    strided = cells[cells["method"].str.startswith("patchcore stride ")]
+    if default.empty:
+        return {}
+    level = float(default["value"].iloc[0])
+    points = {row.method.rpartition(" ")[2]: row.value - level for row in strided.itertuples()}
+    return {"image_auroc": points}

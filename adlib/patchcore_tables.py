@@ -1,4 +1,4 @@
-"""Tables 1-3 and 5 of the PatchCore paper: its printed means, and ours from records.
+"""Tables 1-3 of the PatchCore paper: its printed means, and ours from records.
 
 The paper prints means over the fifteen categories of MVTec AD. Ours are means over the categories
 that were run, and a mean exists only where every one of them was: else it would be a mean over
@@ -7,18 +7,14 @@ other categories.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from adlib.datasets.mvtec_ad import OFFICIAL_COUNTS
-from adlib.errors import InputError
-from adlib.evaluate import METHODS
-from adlib.report import by_seed, mean_sd, read_run, select
+from adlib.evaluate import Run
+from adlib.report import by_seed, mean_sd, paired, select
 from adlib.tables import NOT_RUN, NOTHING
 
 DATASET = "mvtec_ad"
@@ -40,8 +36,6 @@ NAMES = {
 """What ``reported.csv`` calls a method, and what a table calls it."""
 METRICS = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
 WHERE = {"image_auroc": "Table 1", "pixel_auroc": "Table 2", "aupro": "Table 3"}
-STAGES = ("backbone", "embed", "search", "map")
-"""Into what the time of an image is split; see ``inference``."""
 
 
 def rows(backbone: str) -> dict[str, str]:
@@ -175,13 +169,15 @@ def means_table(runs: pd.DataFrame, printed: pd.DataFrame, metric: str) -> pd.Da
                 else NOTHING
             )
         table.append(row)
-    return pd.DataFrame(table).set_index("method")
+    out = pd.DataFrame(table).set_index("method")
+    same = f"paper, these {len(names)}"
+    return out.drop(columns=same) if (out[same] == NOTHING).all() else out
 
 
 def _printed(method: str, quoted: pd.Series, elsewhere: pd.Series) -> str:
     if method in quoted.index:
-        return f"{quoted[method]:g}"
-    return f"{elsewhere[method]:g} (Table 5)" if method in elsewhere.index else NOTHING
+        return f"{quoted[method]:.1f}"
+    return f"{elsewhere[method]:.1f} (Table 5)" if method in elsewhere.index else NOTHING
 
 
 def _ours(values: pd.Series) -> str:
@@ -237,7 +233,7 @@ def category_table(
     -------
     DataFrame
         Ours as mean ± sd (seeds); the paper's PatchCore-1 % beside it where it is at hand. Below,
-        the mean over the categters that were run, and how many of MVTec AD were not.
+        the mean over the categories that were run, and how many of MVTec AD were not.
     """
     names = categories(runs)
     paper = printed_by_category(printed, metric, "patchcore_1")
@@ -325,3 +321,79 @@ def missing_commands(runs: pd.DataFrame) -> list[str]:
                 where = f"--dataset {DATASET} --root DIR --backbone {backbone}"
                 commands.append(f"adlib evaluate {method} {where} {settings}".strip())
     return commands
+
+
+def live(runs: Mapping[tuple[str, str, int], Run]) -> pd.DataFrame:
+    """Summarise the runs of a notebook, a row a category and method.
+
+    Parameters
+    ----------
+    runs : mapping of (category, method's title, seed) to ``evaluate.Run``
+
+    Returns
+    -------
+    DataFrame
+        Metrics in percent and misclassified images, as mean ± sd (seeds); a dash where a method or
+        the data do not allow a metric.
+    """
+    found = pd.DataFrame(
+        {"category": category, "method": title} | run.record["metrics"]
+        for (category, title, _), run in runs.items()
+    )
+    shown = {name: found.get(name, np.nan) for name in METRICS}
+    grouped = found.assign(**shown).groupby(["category", "method"], sort=False)
+    cells = {
+        title: grouped[name].agg(lambda values: mean_sd(values.dropna() * 100))
+        for name, title in METRICS.items()
+    }
+    wrong = {"misclassified": grouped["f1_misclassified"].agg(lambda values: mean_sd(values, 1))}
+    return pd.DataFrame(cells | wrong).reset_index().set_index("category")
+
+
+def summary(runs: pd.DataFrame, printed: pd.DataFrame, backbone: str = "resnet18") -> str:
+    """Say in Markdown what the records answer; every number computed."""
+    names, answers = categories(runs), rows(backbone)
+    lines = []
+    for metric, title in METRICS.items():
+        cells = {
+            method: over_categories(runs, answers[method], backbone, metric, names)
+            for method in ("patchcore_25", "patchcore_10", "patchcore_1")
+        }
+        if not all(map(len, cells.values())):
+            continue
+        quoted = printed_means(printed, metric)
+        ours = " / ".join(f"{values.mean() * 100:.2f}" for values in cells.values())
+        theirs = " / ".join(f"{quoted[method]:.1f}" for method in cells)
+        lines.append(
+            f"- {title} of PatchCore with 25 / 10 / 1 % of the patches: **{ours}** on "
+            f"{len(names)} categories with {BACKBONES[backbone]}; the paper's, on 15 with "
+            f"{BACKBONES[PAPERS_BACKBONE]}: {theirs}."
+        )
+    for other in ("padim", "spade"):
+        lines += _against(runs, answers, backbone, other)
+    return "\n".join(lines) if lines else "Nothing to sum up is recorded yet."
+
+
+def _against(
+    runs: pd.DataFrame, answers: Mapping[str, str], backbone: str, other: str
+) -> list[str]:
+    """Say how far PatchCore-1 % is ahead of another method, paired over seeds and categories."""
+    ours = select(of_mvtec(runs), answers["patchcore_1"], backbone)
+    theirs = select(of_mvtec(runs), answers[other], backbone)
+    if ours.empty or theirs.empty:
+        return []
+    tests = {title: paired(ours, theirs, name) for name, title in METRICS.items()}
+    parts = [
+        f"{test.mean * 100:+.2f} points of {title} [{test.low * 100:+.2f}, {test.high * 100:+.2f}]"
+        for title, test in tests.items()
+        if test is not None
+    ]
+    known = next((test for test in tests.values() if test is not None), None)
+    return (
+        [
+            f"- PatchCore-1 % minus {NAMES[other]}: {', '.join(parts)} (95 % intervals over "
+            f"{known.n_seeds} seeds; {known.n_categories} categories)."
+        ]
+        if known
+        else []
+    )

@@ -200,3 +200,13 @@ def spade(
         flat = pixels[b].reshape(-1, pixels.shape[-1])
         distances[b] = mean_of_nearest(flat, rows, kappa, squared).reshape(pixels.shape[1:3])
     return mean_of_nearest(queries, bank, k, squared), distances
+
+
+# --- nearest neighbours ---------------------------------------------------------------
+
+
+def all_neighbors(bank: np.ndarray, x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and indices (n, k) by looking at all pairs in float64; ties: the lower index."""
+    squares = np.stack([np.square(bank.astype(np.float64) - row).sum(axis=1) for row in x])
+    indices = np.argsort(squares, axis=1, kind="stable")[:, :k]
+    return np.sqrt(np.take_along_axis(squares, indices, axis=1)), indices

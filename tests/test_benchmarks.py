@@ -165,10 +165,78 @@ def test_padim_size(root, tmp_path, monkeypatch):
     assert {run["form"] for run in content["runs"]["none"]} == {"dual"}
 
 
+def test_patchcore(root, tmp_path, monkeypatch, capsys):
+    """Stages add up, the notebook's rows are there, and two sides of a ratio are of one turn."""
+    options = ("--root", str(toy(tmp_path)), "--category", "toy")
+    options += (*json_of(tmp_path, "patchcore"), "--peer-python", "/nowhere")
+    report_inside(root, "patchcore", monkeypatch, *options)
+    content = written(root, tmp_path, "patchcore")
+    out = capsys.readouterr().out
+    assert out.startswith("anomalib is not installed in that Python (--peer-python)")
+    assert set(content["skipped"]) >= {"anomalib-0.01", "anomalib-0.1"}
+    rows = {row["setting"]: row for row in content["rows"]}
+    assert {"patchcore fraction=0.01", "patchcore subsampler=none", "padim dim=100"} <= set(rows)
+    assert {row["method"] for row in rows.values()} == {"patchcore", "padim", "spade", "one_nn"}
+    for setting, row in rows.items():
+        (run,) = content["runs"][setting]
+        spent = row["milliseconds_per_image"]
+        assert list(spent) == ["backbone", "embed", "search", "map", "total"]
+        assert all(spent[name] > 0 for name in spent), setting
+        assert sum(spent.values()) == pytest.approx(2 * spent["total"], rel=1e-4)
+        over = row["total_over_backbone"]["median"]
+        assert over == pytest.approx(run["total"] / run["backbone"], rel=1e-4)
+        assert setting in out
+    assert rows["patchcore fraction=0.01"]["members"] == 31, "1 % of 4 x 784"
+    assert content["matrix_mb"] == pytest.approx(4e-6 * 784 * 4 * 784)
+    assert set(content["medians"]) == {"backbone", "adlib-0.01", "adlib-0.1", "memory"}
+    assert content["medians"]["memory"]["patches_mb"] == pytest.approx(4e-6 * 4 * 784 * 1024)
+    (ours,), (alone,) = content["runs"]["adlib-0.1"], content["runs"]["backbone"]
+    assert ours["seconds"] == pytest.approx(ours["fit"] + ours["score"], rel=1e-3)
+    assert 0 < ours["select"] < ours["fit"]
+    ratio = content["ratios"]["adlib_over_backbone-0.1"]["median"]
+    assert ratio == pytest.approx(ours["seconds"] / alone["seconds"], rel=1e-3)
+    assert content["ratios"]["anomalib_over_adlib-0.1"] is None
+    assert set(content["quality"]) == {"adlib-0.01", "adlib-0.1"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("anomalib") is None, reason="anomalib is not installed")
+def test_patchcore_beside_anomalib(root, tmp_path):
+    """The same bank gives the same image scores; a selection that takes long is extrapolated."""
+    options = ("--root", str(toy(tmp_path)), "--category", "toy", "--limit", "0")
+    done = start(root, "patchcore", *options, *json_of(tmp_path, "patchcore"))
+    assert done.returncode == 0, done.stderr
+    content = written(root, tmp_path, "patchcore")
+    assert content["extrapolated"] == ["anomalib-0.01", "anomalib-0.1"]
+    assert content["quality"]["anomalib_same_bank-0.01"]["image_scores_apart"] < 1e-3
+
+
+def test_stages_of_a_clock(root, monkeypatch):
+    """A stage within another counts for itself, but not within a closed one."""
+    module = load(root, "patchcore", monkeypatch)
+    now = 0.0
+
+    def work(seconds: float, *inner) -> None:
+        nonlocal now
+        now += seconds
+        for function, *arguments in inner:
+            function(*arguments)
+
+    monkeypatch.setattr(module.time, "process_time", lambda: now)
+    clock = module.Clock()
+    embed, search = clock.of("embed", work), clock.of("search", work)
+    closed = clock.of("search", work, closed=True)
+    search(1.0, (embed, 2.0), (closed, 4.0, (embed, 8.0)), (embed, 16.0))
+    closed(32.0)
+    embed(64.0)
+    assert clock.seconds == {"backbone": 0.0, "embed": 2.0 + 16.0 + 64.0, "search": 45.0}
+
+
 @pytest.mark.parametrize(
     "name, options, sentence",
     [
         ("padim", ("--root", "/nowhere"), "needs the folder that holds its categories"),
+        ("patchcore", ("--root", "/nowhere"), "needs the folder that holds its categories"),
         ("padim_size", ("--images", "1"), "at least 2 training images"),
         ("metrics", ("--repeats", "0"), "--repeats must be at least 1, found 0"),
     ],

@@ -11,14 +11,17 @@ from adlib import gallery as module
 from adlib.gallery import Gallery
 
 
-def clustered(rng, n, d):
-    return rng.standard_normal((3, d))[rng.integers(0, 3, n)] + 0.01 * rng.standard_normal((n, d))
+def clustered(rng, n, d, spread=0.01):
+    centres = rng.standard_normal((3, d))
+    return centres[rng.integers(0, 3, n)] + spread * rng.standard_normal((n, d))
 
 
 KINDS = {
     "normal": lambda rng, n, d: rng.standard_normal((n, d)),
     "steep": lambda rng, n, d: rng.standard_normal((n, d)) * 0.9 ** np.arange(d),
     "clustered": clustered,
+    # distances that float32 products of the whole cannot tell from zero
+    "tight": lambda rng, n, d: clustered(rng, n, d, 1e-5),
     "integers": lambda rng, n, d: rng.integers(0, 3, (n, d)),
     "duplicates": lambda rng, n, d: rng.standard_normal((4, d))[rng.integers(0, 4, n)],
     "equal": lambda rng, n, d: np.full((n, d), 2.7),

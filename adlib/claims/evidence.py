@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from adlib import bench_report, records, report
 from adlib.claims.verdict import Effect, Outcome, Verdict
+from adlib.datasets import magnetic_tile, mstc, mvtec_ad
 from adlib.errors import InputError
 
-SEEDS = "0-9"
+SEEDS = {"padim": "0-9"}  # the recorded ones; of other methods "0-2", and "0-4" with few images
+COUNTS = {"f1_misclassified": "images"}  # columns that count: shown in their own unit, not percent
+SCENES = [f"{number:02}" for number in range(1, 13)]  # of mSTC
+WHOLE = ("mean", "sum", "all")  # what papers print in place of a category
 
 
 def _known_run(text: str) -> str:
-    """Refuse a run that no method would accept; ``{dim}`` stands for a number."""
-    report.read_run(text.replace("{dim}", "1"))
+    """Refuse a run that no method would accept; a name in braces stands for a number."""
+    report.read_run(re.sub(r"\{\w+\}", "1", text))
     return text
 
 
@@ -29,12 +36,14 @@ class Rule(BaseModel):
     """A kind of question; its fields are the arguments that a row of the ledger gives.
 
     `expects_zero`: a difference from 0 in either direction speaks against the claim; otherwise one
-    above 0 speaks for it.
+    above 0 speaks for it. `dataset` is the one whose records are looked at.
     """
 
     expects_zero: ClassVar[bool] = False
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: Literal["mvtec_ad", "magnetic_tile", "mstc"] = "mvtec_ad"
 
     def judge(self, evidence: Evidence, tolerance: float) -> Outcome:
         """Answer from the evidence."""
@@ -43,15 +52,16 @@ class Rule(BaseModel):
 
 @dataclass(frozen=True)
 class Evidence:
-    """Records of one data set, and what the papers print.
+    """Records, and what the papers print.
 
     Attributes
     ----------
     runs : DataFrame
-        ``records.table()``.
+        ``records.table()``, of all data sets.
     printed : DataFrame
         ``report.reported()``.
     dataset : str
+        The data set whose records every question below is about.
     benchmarks : dict
         ``bench_report.measurements()``.
     """
@@ -64,17 +74,28 @@ class Evidence:
     @classmethod
     def read(cls, results: Path | str = "results", dataset: str = "mvtec_ad") -> Evidence:
         """Read everything below a results folder."""
-        runs = records.table(results)
-        if not runs.empty:
-            runs = runs[runs["dataset"] == dataset]
-        return cls(runs, report.reported(results), dataset, bench_report.measurements(results))
+        measured = bench_report.measurements(results)
+        return cls(records.table(results), report.reported(results), dataset, measured)
+
+    def on(self, dataset: str) -> Evidence:
+        """Return the same evidence, looked at on another data set."""
+        return self if dataset == self.dataset else dataclasses.replace(self, dataset=dataset)
+
+    @cached_property
+    def here(self) -> pd.DataFrame:
+        """The records of this data set."""
+        return self.runs if self.runs.empty else self.runs[self.runs["dataset"] == self.dataset]
+
+    def whole(self, category: str) -> list[str]:
+        """Return the categories behind a printed one: all of them for a mean, a sum or ``all``."""
+        return categories_of(self.dataset) if category in WHOLE else [category]
 
     def values(self, run: str, backbone: str, column: str) -> pd.DataFrame:
         """Return ``category``, ``seed``, ``value`` of the runs that answer a text.
 
         Metrics come in percent, everything else as recorded. A run without a seed has seed -1.
         """
-        chosen = report.select(self.runs, run, backbone)
+        chosen = report.select(self.here, run, backbone)
         if chosen.empty or column not in chosen:
             return pd.DataFrame(columns=["category", "seed", "value"])
         scale = 100 if column in report.METRICS else 1
@@ -118,7 +139,7 @@ class Evidence:
 
     def not_run(self, backbone: str, *runs: str, why: str = "") -> Outcome:
         """Answer that what would decide was not run; names each run that is missing."""
-        empty = [run for run in runs if report.select(self.runs, run, backbone).empty]
+        empty = [run for run in runs if report.select(self.here, run, backbone).empty]
         what = " and ".join(f"`{run}`" for run in empty or runs)
         lack = f"no record of {what}" if empty else f"fewer than two common seeds of {what}"
         reason = f"{why}; " if why else ""
@@ -133,13 +154,38 @@ def command(run: str, dataset: str, backbone: str, categories: tuple[str, ...] =
     method, *settings = run.split()
     parts = ["adlib evaluate", method, f"--dataset {dataset} --root DIR"]
     parts += [f"--category {name}" for name in categories]
-    parts += [f"--backbone {backbone}", *(f"--set {setting}" for setting in settings)]
-    return " ".join([*parts, f"--seed {SEEDS}"])
+    parts += [f"--backbone {backbone}", *map(_option, settings)]
+    few = "0-4" if any(setting.startswith("shots=") for setting in settings) else "0-2"
+    return " ".join([*parts, f"--seed {SEEDS.get(method, few)}"])
 
 
-def effect_of(found: report.Paired) -> Effect:
+def _option(setting: str) -> str:
+    """Write ``name=value`` as the command line takes it: what is done to the data by its name."""
+    name, _, value = setting.partition("=")
+    if name not in report.PROTOCOL:
+        return f"--set {setting}"
+    if name == "squash":
+        return "--squash"
+    return f"--{name} {0 if value == 'null' else value}"
+
+
+def categories_of(dataset: str) -> list[str]:
+    """Return the categories of a published data set, in their order."""
+    return {
+        mvtec_ad.NAME: list(mvtec_ad.OFFICIAL_COUNTS),
+        magnetic_tile.NAME: list(magnetic_tile.SPLITS),
+        mstc.NAME: SCENES,
+    }[dataset]
+
+
+def unit_of(column: str) -> str:
+    """Return the unit of a difference in a column: points, unless the column counts."""
+    return COUNTS.get(column, "points")
+
+
+def effect_of(found: report.Paired, unit: str = "points") -> Effect:
     """Return a paired difference as an effect."""
-    return Effect(found.mean, "points", found.low, found.high, sample_of(found))
+    return Effect(found.mean, unit, found.low, found.high, sample_of(found))
 
 
 def sample_of(found: report.Paired) -> str:

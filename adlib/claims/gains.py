@@ -10,21 +10,27 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from adlib import report
-from adlib.claims.evidence import Evidence, Rule, RunText, effect_of
-from adlib.claims.verdict import Outcome, Verdict, plain, signed
+from adlib.claims.evidence import Evidence, Rule, RunText, effect_of, unit_of
+from adlib.claims.verdict import Effect, Outcome, Verdict, plain, signed
 
 
 class Versus(Rule):
-    """Two runs on one network, seen through one metric."""
+    """Two runs on one network, seen through one metric; with `lower` less of it is better."""
 
     better: RunText
     worse: RunText
     backbone: str
     metric: str = "pixel_auroc"
+    lower: bool = False
 
     def contrast(self, evidence: Evidence) -> report.Paired | None:
-        """Return better - worse."""
-        return evidence.paired(self.better, self.worse, self.backbone, self.metric)
+        """Return better - worse, or worse - better where less is better."""
+        runs = (self.worse, self.better) if self.lower else (self.better, self.worse)
+        return evidence.paired(*runs, self.backbone, self.metric)
+
+    def effect(self, found: report.Paired) -> Effect:
+        """Return a contrast in the unit of the metric."""
+        return effect_of(found, unit_of(self.metric))
 
 
 class Gain(Versus):
@@ -54,10 +60,10 @@ class Gain(Versus):
         each = ", ".join(f"{name} {signed(value)}" for name, value in by_category.items())
         return Outcome(
             verdict,
-            f"Mean difference {effect_of(found)}; by category {each}; better in "
+            f"Mean difference {self.effect(found)}; by category {each}; better in "
             f"{found.by_category['wins'].sum()} of {found.by_category['n'].sum()} pairs of runs"
             f"{self._printed(evidence, list(by_category.index))}.",
-            effect_of(found),
+            self.effect(found),
             p_value=found.p_value,
         )
 

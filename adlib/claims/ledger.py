@@ -9,7 +9,20 @@ from typing import Annotated, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from adlib.claims import attribution, cells, curves, derived, gains, measured, printed
+from adlib.claims import (
+    amounts,
+    attribution,
+    cells,
+    choices,
+    consistency,
+    curves,
+    derived,
+    gains,
+    measured,
+    patchcore,
+    printed,
+    times,
+)
 from adlib.claims.evidence import Evidence
 from adlib.claims.verdict import Outcome
 from adlib.errors import InputError
@@ -17,17 +30,33 @@ from adlib.errors import InputError
 AnyRule = Annotated[
     gains.Gain
     | gains.Equal
+    | choices.Keeps
+    | choices.BestOf
+    | choices.Dominates
+    | choices.Somewhere
     | attribution.Attribution
     | curves.Reaches
     | curves.Plateau
     | cells.Cells
     | cells.SingleRun
+    | amounts.Above
+    | amounts.Bound
+    | amounts.Cheaper
+    | amounts.TableValues
+    | amounts.Solved
+    | amounts.NotAtHand
     | measured.Speedup
     | measured.ModelSize
+    | times.Faster
     | printed.TableOrder
     | printed.TableMean
+    | consistency.ErrorReduction
+    | consistency.ErrorRows
+    | consistency.Lead
     | derived.StageWidths
-    | derived.Theory,
+    | derived.Theory
+    | patchcore.PatchCoreTheory
+    | patchcore.ImageCounts,
     Field(discriminator="rule"),
 ]
 Words = Annotated[str, Field(min_length=3)]
@@ -57,6 +86,8 @@ class Claim(BaseModel):
         Why that tolerance.
     extension : bool
         The paper does not say this in these words: we carry its statement further.
+    telling : bool
+        Shown among the few in README.md.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -71,6 +102,7 @@ class Claim(BaseModel):
     tolerance: Annotated[float, Field(ge=0)]
     why: Words
     extension: bool = False
+    telling: bool = False
 
 
 class Ledger(BaseModel):
@@ -126,7 +158,10 @@ def read(path: Path | str = "book/claims.yaml") -> Ledger:
 
 def judge(ledger: Ledger, evidence: Evidence) -> list[Result]:
     """Judge every claim of the ledger, in its order."""
-    return [Result(claim, claim.test.judge(evidence, claim.tolerance)) for claim in ledger.claims]
+    return [
+        Result(claim, claim.test.judge(evidence.on(claim.test.dataset), claim.tolerance))
+        for claim in ledger.claims
+    ]
 
 
 def _first_fault(error: ValidationError, content: object) -> str:

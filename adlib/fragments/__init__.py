@@ -10,6 +10,8 @@ file                         content
 ``status.md``                what ran, when, how long, with which versions; what did not, and how to
 ``counts.md``                images and masks of each recorded category
 ``padim_effects.md``         what departures from PaDiM as run here change
+``patchcore_answer.md``      the paired contrasts that decide the PatchCore chapter
+``patchcore_effects.md``     what the released code does differently, and what that changes
 ``bench.md``                 time and memory beside other implementations
 ===========================  ====================================================================
 
@@ -27,10 +29,11 @@ from adlib.bench_report import bench_tables
 from adlib.claims import Evidence
 from adlib.errors import InputError
 from adlib.fragments.markdown import DO_NOT_EDIT
+from adlib.fragments.patchcore import patchcore_answer
 from adlib.fragments.recorded import answer, counts, glance
 from adlib.fragments.status import status
 from adlib.fragments.verdicts import detailed, summary, verdicts
-from adlib.variants import padim_effects
+from adlib.variants import padim_effects, patchcore_effects
 
 __all__ = [
     "BEGIN",
@@ -88,6 +91,8 @@ def write_all(results: Path, out: Path, ledger: Path = LEDGER) -> list[Path]:
         "status": status(made, evidence, judged),
         "counts": counts(made),
         "padim_effects": padim_effects(records.table(results)),
+        "patchcore_answer": patchcore_answer(evidence),
+        "patchcore_effects": patchcore_effects(records.table(results)),
         "bench": bench_tables(results),
     }
     for paper in dict.fromkeys(result.claim.paper for result in judged):

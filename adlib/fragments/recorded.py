@@ -71,7 +71,7 @@ def answer(evidence: Evidence) -> str:
             first = found["pixel_auroc"]
             if first is not None:
                 wins, pairs = first.by_category["wins"].sum(), first.by_category["n"].sum()
-                shown = ["–" if f is None else _interval(f) for f in found.values()]
+                shown = ["–" if f is None else interval(f) for f in found.values()]
                 rows.append([label, *shown, f"{wins} of {pairs}", sample_of(first)])
         if rows:
             header = [f"{name}, m = 100", *METRICS.values(), "ahead in pixel AUROC", "over"]
@@ -103,19 +103,19 @@ def in_words(evidence: Evidence) -> str:
         spread = gain.by_category.set_index("category")["difference"]
         text = (
             f"- **{name}:** against a choice of 100 channels the Gaussian projection is "
-            f"{_standing(gain)} in pixel AUROC, from {signed(spread.min())} ({spread.idxmin()}) to "
+            f"{standing(gain)} in pixel AUROC, from {signed(spread.min())} ({spread.idxmin()}) to "
             f"{signed(spread.max())} ({spread.idxmax()}) points by category"
         )
         if matched is not None and haar is not None:
             text += (
-                f"; with eps matched it is {_standing(matched)}, and Haar's orthonormal rows, to "
-                f"which eps weighs the same anyway, are {_standing(haar)}"
+                f"; with eps matched it is {standing(matched)}, and Haar's orthonormal rows, to "
+                f"which eps weighs the same anyway, are {standing(haar)}"
             )
-        lines.append(f"{text}.{_over_categories(spread)}")
+        lines.append(f"{text}.{over_categories(spread)}")
     return "\n".join(lines)
 
 
-def _over_categories(differences: pd.Series) -> str:
+def over_categories(differences: pd.Series) -> str:
     """Say what the mean owes to single categories, and whether it holds beyond these."""
     number = len(differences)
     if number < 2:
@@ -137,16 +137,19 @@ def _over_categories(differences: pd.Series) -> str:
     )
 
 
-def _standing(found: report.Paired) -> str:
+def standing(found: report.Paired) -> str:
+    """Say which side a comparison favours, with its interval."""
     if found.low <= 0 <= found.high:
-        return f"not told apart ({_interval(found)})"
-    return f"{'ahead' if found.mean > 0 else 'behind'} ({_interval(found)})"
+        return f"not told apart ({interval(found)})"
+    return f"{'ahead' if found.mean > 0 else 'behind'} ({interval(found)})"
 
 
 def counts(made: Sequence[Record]) -> str:
     """Return images and masks of every category that a record was made on."""
     seen = {}
     for record in made:
+        if "shots" in record["identity"]:
+            continue  # a draw of the training images, not the data set
         dataset = record["identity"]["dataset"]
         place = (dataset["name"], dataset["category"], dataset["fingerprint"][:12])
         seen[place] = record["counts"]
@@ -175,7 +178,8 @@ def counts(made: Sequence[Record]) -> str:
     return table(header, rows, numbers=range(2, 7)) if rows else "Nothing is recorded yet."
 
 
-def _interval(found: report.Paired) -> str:
+def interval(found: report.Paired) -> str:
+    """Write a mean difference with its interval."""
     return f"{signed(found.mean)} [{signed(found.low)}, {signed(found.high)}]"
 
 

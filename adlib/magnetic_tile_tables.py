@@ -1,0 +1,229 @@
+"""Table 6 of the PatchCore paper: magnetic tiles and mSTC, printed numbers and ours.
+
+The magnetic tiles have no split of their own. Ours draws 20 % of the defect-free images for the
+test with each of three seeds, and the spread of these splits is what a number varies by.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from adlib import figures, metrics, records
+from adlib.datasets.folder import GOOD
+from adlib.patchcore_tables import NAMES
+from adlib.records import Record
+from adlib.report import mean_sd, select
+from adlib.tables import NOT_RUN, NOTHING
+
+TILES = "magnetic_tile"
+ROWS = {
+    "patchcore_10": "patchcore fraction=0.1",
+    "patchcore_1": "patchcore fraction=0.01",
+    "padim": "padim dim=100",
+    "spade": "spade image_level=3",
+    "1nn": "one_nn image_level=3",
+}
+"""Which of our runs answers a method of the table (ResNet-18, whose weights end at level 3)."""
+SHOWN = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
+COMMANDS = (
+    "adlib evaluate patchcore --dataset magnetic_tile --root DIR --set fraction=0.1,0.01",
+    "adlib evaluate padim --dataset magnetic_tile --root DIR",
+    "adlib evaluate spade --dataset magnetic_tile --root DIR --set image_level=3",
+    "adlib evaluate one_nn --dataset magnetic_tile --root DIR --set image_level=3",
+)
+MSTC_RUN = "patchcore fraction=0.1 layers=3+4 crop=null squash=true"
+MSTC_COMMAND = (
+    "adlib evaluate patchcore --dataset mstc --root DIR --backbone wide_resnet50_2 --crop 0 "
+    "--squash --set fraction=0.1 --set layers=3+4"
+)
+_CROPPED = "Resize and crop leave nothing of the defect in "
+_UNMARKED = "The mask file marks no defect for the anomalous "
+
+
+def splits(runs: pd.DataFrame, run: str, backbone: str = "resnet18") -> pd.DataFrame:
+    """Return our runs of a method on the tiles, one a split."""
+    if runs.empty:
+        return runs
+    chosen = select(runs[runs["dataset"] == TILES], run, backbone)
+    return chosen.drop_duplicates("category").sort_values("category")
+
+
+def table6(runs: pd.DataFrame, printed: pd.DataFrame, backbone: str = "resnet18") -> pd.DataFrame:
+    """Lay out the lower half of Table 6, turned: a row a method, printed image AUROC and ours.
+
+    Returns
+    -------
+    DataFrame
+        The paper's image AUROC; ours with pixel AUROC and AUPRO, in percent, as mean ± sd (splits);
+        images on the wrong side of the best threshold, of all test images.
+    """
+    paper = _printed(printed, TILES, "image_auroc")
+    table = {}
+    for method in [*paper.index, *(name for name in ROWS if name not in paper.index)]:
+        row = {"paper": f"{paper[method]:.1f}" if method in paper.index else NOTHING}
+        row |= _row(splits(runs, ROWS[method], backbone)) if method in ROWS else _row(None)
+        table[NAMES[method]] = row
+    return pd.DataFrame(table).T
+
+
+def _row(chosen: pd.DataFrame | None) -> dict[str, str]:
+    titles = [f"{title}, ours" for title in SHOWN.values()]
+    if chosen is None or chosen.empty:
+        empty = NOTHING if chosen is None else NOT_RUN
+        return dict.fromkeys([*titles, "misclassified, ours"], empty)
+    row = {}
+    for metric, title in zip(SHOWN, titles, strict=True):
+        values = chosen[metric].dropna() if metric in chosen else pd.Series(dtype=float)
+        row[title] = mean_sd(values * 100)
+    wrong = chosen["f1_misclassified"]
+    row["misclassified, ours"] = f"{wrong.mean():.1f} of {chosen['n_test'].iloc[0]}"
+    return row
+
+
+def mstc_table(runs: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
+    """Lay out the upper half of Table 6: pixel AUROC on mSTC; ours is empty without the data.
+
+    Returns
+    -------
+    DataFrame
+        Ours is the mean over the recorded scenes, with their number; a row a method.
+    """
+    paper = _printed(printed, "mstc", "pixel_auroc")
+    ours = runs[runs["dataset"] == "mstc"] if len(runs) else runs
+    chosen = select(ours, MSTC_RUN)
+    values = chosen["pixel_auroc"].dropna() * 100 if len(chosen) else []
+    text = f"{values.mean():.1f} ({len(values)} scenes)" if len(values) else NOT_RUN
+    return pd.DataFrame(
+        {
+            NAMES[method]: {
+                "paper, pixel AUROC": f"{value:g}",
+                "ours": text if method == "patchcore_10" else NOTHING,
+            }
+            for method, value in paper.items()
+        }
+    ).T
+
+
+def _printed(printed: pd.DataFrame, dataset: str, metric: str) -> pd.Series:
+    chosen = printed[
+        (printed["paper"] == "patchcore")
+        & (printed["where"] == "Table 6")
+        & (printed["dataset"] == dataset)
+        & (printed["metric"] == metric)
+    ]
+    return chosen.set_index("method")["value"]
+
+
+def read(runs: pd.DataFrame, results: Path | str = "results") -> list[Record]:
+    """Read the records behind rows of ``records.table()``, in their order."""
+    return [
+        records.read(next(Path(results, row.dataset, row.category).glob(f"*/*-{row.key}.json")))
+        for row in runs.itertuples()
+    ]
+
+
+def by_kind(made: list[Record]) -> pd.DataFrame:
+    """Measure how well each kind of defect is told from the good images.
+
+    Parameters
+    ----------
+    made : list of dict
+        Records of one method, one a split.
+
+    Returns
+    -------
+    DataFrame
+        Image AUROC (fraction) of the images of a kind against the good ones: a row a kind, a column
+        a split; the first row, ``all``, is the record's own image AUROC.
+    """
+    columns = {}
+    for record in made:
+        scores = record["scores"]
+        good = scores[GOOD]
+        columns[record["identity"]["dataset"]["category"]] = {
+            "all": record["metrics"]["image_auroc"]
+        } | {
+            kind: metrics.auroc([0] * len(good) + [1] * len(values), [*good, *values])
+            for kind, values in scores.items()
+            if kind != GOOD
+        }
+    return pd.DataFrame(columns)
+
+
+def counts(record: Record) -> pd.Series:
+    """Return the number of test images by kind of defect, good ones first, then all."""
+    found = {kind: len(values) for kind, values in record["scores"].items()}
+    order = [GOOD, *(kind for kind in found if kind != GOOD)]
+    return pd.Series({kind: found[kind] for kind in order} | {"all": sum(found.values())})
+
+
+def kind_table(kinds: dict[str, pd.DataFrame], images: pd.Series | None) -> pd.DataFrame:
+    """Lay out ``by_kind`` of several methods: a row a kind, in percent, mean ± sd (splits).
+
+    Parameters
+    ----------
+    kinds : dict of str to DataFrame
+        Method's title -> ``by_kind``; methods without records are left out by the caller.
+    images : Series, optional
+        ``counts``; adds the number of test images.
+    """
+    table = {
+        title: values.apply(lambda row: mean_sd(row * 100), axis=1)
+        for title, values in kinds.items()
+    }
+    out = pd.DataFrame(table)
+    if images is not None and len(out):
+        shown = images.reindex(out.index)
+        out.insert(0, "images", shown.astype("Int64").astype(str))
+    return out
+
+
+def lost(record: Record) -> tuple[int, int]:
+    """Count the defects of which resize and crop leave nothing, and the masks that mark nothing."""
+    return _named(record, _CROPPED), _named(record, _UNMARKED)
+
+
+def _named(record: Record, head: str) -> int:
+    """Count the files that a warning names: some by name, then ``and N more``."""
+    (text,) = [t for t in record["deviations"] if t.startswith(head)] or [""]
+    more = re.search(r" and (\d+) more", text)
+    return len(re.findall(r"[^\s,/]+/[^\s,/]+\.\w+", text)) + (int(more[1]) if more else 0)
+
+
+def kind_figure(kinds: dict[str, pd.DataFrame], paper: float | None) -> Figure:
+    """Draw image AUROC by kind of defect: mean and range over splits, a colour a method.
+
+    Parameters
+    ----------
+    kinds : dict of str to DataFrame
+        Method's title -> ``by_kind``.
+    paper : float, optional
+        The paper's AUROC of PatchCore-10 % over all kinds, percent; marked in the row ``all``.
+    """
+    shown = next(iter(kinds.values())).index if kinds else []
+    fig, ax = figures.figure(7, 1.4 + 0.52 * max(len(shown), 3))
+    step = 0.72 / max(len(kinds), 1)
+    for number, (title, values) in enumerate(kinds.items()):
+        values = values.reindex(shown) * 100
+        places = [place - 0.36 + (number + 0.5) * step for place in range(len(shown))]
+        mean, color = values.mean(axis=1), figures.PALETTE[number % len(figures.PALETTE)]
+        marker = figures.MARKERS[number % len(figures.MARKERS)]
+        ax.hlines(places, values.min(axis=1), values.max(axis=1), color=color, linewidth=2)
+        ax.plot(mean, places, marker, color=color, label=title)
+    if paper is not None and len(shown):
+        ax.plot([paper, paper], [-0.42, 0.42], "--", color="0.5", linewidth=1.4)
+        ax.text(paper, -0.46, f"paper {paper:g}", ha="center", va="bottom", fontsize=9.5)
+    for place in range(1, len(shown)):
+        ax.axhline(place - 0.5, color="0.5", linewidth=0.5, alpha=0.5)
+    ax.set_yticks(range(len(shown)), labels=list(shown))
+    ax.set(xlabel="image AUROC against the good images [%]", ylim=(len(shown) - 0.5, -0.95))
+    ax.grid(axis="y", visible=False)
+    if kinds:
+        fig.legend(loc="outside lower center", ncols=min(len(kinds), 3), fontsize=9.5)
+    else:
+        ax.text(0.5, 0.5, NOT_RUN, transform=ax.transAxes, ha="center", va="center")
+    return fig
