@@ -29,12 +29,7 @@ ROWS = {
 }
 """Which of our runs answers a method of the table (ResNet-18, whose weights end at level 3)."""
 SHOWN = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
-COMMANDS = (
-    "adlib evaluate patchcore --dataset magnetic_tile --root DIR --set fraction=0.1,0.01",
-    "adlib evaluate padim --dataset magnetic_tile --root DIR",
-    "adlib evaluate spade --dataset magnetic_tile --root DIR --set image_level=3",
-    "adlib evaluate one_nn --dataset magnetic_tile --root DIR --set image_level=3",
-)
+SPLITS = 3  # of the defect-free images, that a row of the table averages
 MSTC_RUN = "patchcore fraction=0.1 layers=3+4 crop=null squash=true"
 MSTC_COMMAND = (
     "adlib evaluate patchcore --dataset mstc --root DIR --backbone wide_resnet50_2 --crop 0 "
@@ -68,6 +63,46 @@ def table6(runs: pd.DataFrame, printed: pd.DataFrame, backbone: str = "resnet18"
         row |= _row(splits(runs, ROWS[method], backbone)) if method in ROWS else _row(None)
         table[NAMES[method]] = row
     return pd.DataFrame(table).T
+
+
+def missing_commands(runs: pd.DataFrame) -> list[str]:
+    """Return a command for every method of which a split was not run; it runs all the splits."""
+    head = "adlib evaluate {} --dataset magnetic_tile --root DIR --backbone resnet18"
+    commands = []
+    for run in ROWS.values():
+        method, *settings = run.split()
+        if len(splits(runs, run)) < SPLITS:
+            commands.append(" --set ".join([head.format(method), *settings]))
+    return commands
+
+
+def paper(printed: pd.DataFrame, method: str = "patchcore_10") -> float:
+    """Return the printed image AUROC on the tiles, percent."""
+    return float(_printed(printed, TILES, "image_auroc")[method])
+
+
+def protocol(runs: pd.DataFrame, results: Path | str = "results") -> str:
+    """Say in Markdown what the recorded splits hold, and what resize and crop take from them."""
+    chosen = runs[(runs["dataset"] == TILES) & runs["official"]] if len(runs) else runs
+    if chosen.empty:
+        return "Nothing is recorded on the magnetic tiles yet."
+    one = chosen[chosen["pixel_auroc"].notna()] if "pixel_auroc" in chosen else chosen
+    (record,) = read((one if len(one) else chosen).iloc[:1], results)
+    cropped, unmarked = lost(record)
+    counted = record["counts"]
+    images = counts(record)
+    good = images[GOOD]
+    return (
+        f"The public release holds {counted['train'] + good} defect-free images (the paper counts "
+        f"925) and {counted['anomalous']} with a defect. A split takes {good} of the defect-free "
+        f"ones for the test, drawn by its seed, and all the defects. Images differ in size; here "
+        f"all are resized (short side {record['identity']['transform']['resize']}) and cropped to "
+        f"{record['identity']['transform']['crop']} pixels, which lets PaDiM run although the "
+        "paper leaves it out as needing equal sizes. "
+        f"The crop cuts off {cropped} defects whole: those images still count as anomalous, and "
+        f"no method can see what is wrong with them. {unmarked} masks mark nothing in the release: "
+        "their images count for the image metrics only."
+    )
 
 
 def _row(chosen: pd.DataFrame | None) -> dict[str, str]:
@@ -227,3 +262,33 @@ def kind_figure(kinds: dict[str, pd.DataFrame], paper: float | None) -> Figure:
     else:
         ax.text(0.5, 0.5, NOT_RUN, transform=ax.transAxes, ha="center", va="center")
     return fig
+
+
+def summary(runs: pd.DataFrame, printed: pd.DataFrame, kinds: dict[str, pd.DataFrame]) -> str:
+    """Say in Markdown what the records answer; every number computed."""
+    lines = []
+    values = {
+        NAMES[method]: splits(runs, run)["image_auroc"] * 100
+        for method, run in ROWS.items()
+        if len(splits(runs, run))
+    }
+    title = NAMES["patchcore_10"]
+    if title in values:
+        lines.append(
+            f"- {title}, image AUROC: **{mean_sd(values[title])}**; the paper prints "
+            f"{paper(printed):g} with WideResNet-50."
+        )
+    if values:
+        ranked = sorted(values, key=lambda name: -values[name].mean())
+        lines.append(
+            "- In order of our mean image AUROC: "
+            + ", ".join(f"{name} {values[name].mean():.1f}" for name in ranked)
+            + "."
+        )
+    if title in kinds:
+        by = kinds[title].drop(index="all").mean(axis=1).sort_values() * 100
+        lines.append(
+            f"- The kind that {title} tells least well from the good images is {by.index[0]} "
+            f"({by.iloc[0]:.1f}), the one it tells best is {by.index[-1]} ({by.iloc[-1]:.1f})."
+        )
+    return "\n".join(lines) if lines else "Nothing to sum up is recorded yet."

@@ -75,7 +75,8 @@ class PatchCore:
     neighbors : int
         A patch's score is its mean distance to that many nearest members of the bank.
     reweight : int
-        b of Eq. 7, the neighbourhood of m* (itself included); 1 leaves the weight out.
+        b of Eq. 7, the neighbourhood of m* (itself included); 1 leaves the weight out. The paper
+        does not state it; 9 is what widely used implementations of the equation take.
     search : {'exact', 'ivfpq'}
         Exact nearest neighbours, or faiss's approximate index (the paper's Table 5).
     sigma : float
@@ -156,7 +157,7 @@ class PatchCore:
         ] = 1,
         reweight: Annotated[
             int, Field(ge=1, description="b of Eq. 7; 1 leaves the weight out")
-        ] = 3,
+        ] = 9,
         search: Annotated[
             Literal["exact", "ivfpq"], Field(description="how neighbours are found")
         ] = "exact",

@@ -156,7 +156,7 @@ def test_layers_choose_levels_and_the_first_sets_the_grid():
 
 def test_presets_name_every_difference():
     paper, official = PatchCore.preset("paper"), PatchCore.preset("official", fraction=0.25)
-    assert (paper.embedding, paper.distance, paper.reweight) == ("concat", "l2", 3)
+    assert (paper.embedding, paper.distance, paper.reweight) == ("concat", "l2", 9)
     assert (official.embedding, official.distance, official.reweight) == ("official", "squared", 1)
     assert (official.subsampler, official.fraction) == ("approximate", 0.25)
     with pytest.raises(InputError, match="preset 'offical'; .* did you mean official"):
