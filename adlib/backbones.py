@@ -249,7 +249,7 @@ def weights_for(name: str, weights: str | Path | None) -> str | Path | None:
     InputError
         The folder holds several such files.
     """
-    if weights is None or weights == RANDOM_WEIGHTS or not Path(weights).is_dir():
+    if weights in (None, "", RANDOM_WEIGHTS) or not Path(weights).is_dir():
         return weights
     found = sorted(p for p in Path(weights).iterdir() if p.name.startswith(name) and p.is_file())
     if len(found) > 1:

@@ -56,7 +56,7 @@ def _root(
 
 @app.command()
 def evaluate(
-    method: Annotated[str, typer.Argument(help="padim, patchcore, spade or one_nn.")],
+    method: Annotated[str, typer.Argument(help="padim, patchcore, spade, one_nn or thumbnail.")],
     dataset: Annotated[
         str | None,
         typer.Option(

@@ -1,69 +1,79 @@
-"""The compiled part of `adlib.coreset`: one phase of the lazy greedy selection, in four steps.
+"""The compiled part of `adlib.coreset`: one phase of the lazy greedy selection.
 
 The module docstring of `adlib.coreset` explains the algorithm; the names here are those used there.
-Everything works on one `State`, whose arrays are changed in place. Distances are squared, in
-float64, of the features as stored; the bounds that spare most of them are float32.
+Everything works on one `State`, whose arrays are changed in place. Distances are squared and in
+float64, from the features as stored; what spares most of them are float32 bounds from sketches.
+
+Three habits of the compiler shape the code. A sum becomes vector instructions if its length is not
+known when it is compiled, hence ``state.short``. A loop over lanes with eight columns written out
+does so without a sum across a vector. Counting references to arrays costs more than the arithmetic
+of a hint, so functions that allocate nothing are compiled without (`lean`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
-COLUMNS = 32  # of a short row: leading coordinates, then the norm of the rest
-LANES = 64  # short rows that are compared at once, stored column by column
-LINKS = 8  # centres that a centre remembers as its neighbours
-CHUNK = 128  # points that share one pass over the centres: their short rows fit in the L1 cache
+SHORT = 32  # columns of a short sketch: leading coordinates, then the norm of all others
+LANES = 64  # short sketches that are compared at once, stored column by column
+LINKS = 16  # centres that a centre remembers as its neighbours
+BATCH = 16  # points whose sketches are fetched together
+CHUNK = 64  # points that share one pass over the centres: their share fits in the L1 cache
 BINS = 4096  # of the histogram behind the threshold
-FAR = np.float32(1e15)  # a place that no point is near to, for unused lanes
-ROUNDING = 1e-5  # relative error of a float32 bound, far above COLUMNS * 2^-24
-CONTRACT = {"contract"}  # allows fused multiply-add: bounds have a margin, distances must not
+FAR = np.float32(1e15)  # a place that no point is near to, for lanes without a centre
+ROUNDING = 1e-4  # relative error of a float32 sum of 300 squares is below 300 * 2^-24 = 2e-5
 
 
 class State(NamedTuple):
-    """What is known about the points (N of them) and the centres (n, of which `count` exist).
+    """What is known about N points and n centres, of which ``count`` exist.
 
     Attributes
     ----------
     features : ndarray of shape (N, d), float32
-    short : ndarray of shape (N, COLUMNS), float32
-        Short rows, in units of 1 / scale.
+    sketch : ndarray of shape (N, columns), int16
+        Rotated points in units of 1 / scale: SHORT - 1 leading coordinates, the norm of all others,
+        then these others one by one, last the norm of what is left.
     best : ndarray of shape (N,), float64
-        Squared distance to the nearest centre that was tried: an upper bound; -1 once chosen.
+        Squared distance to `near`, or a little more; -1 once the point is chosen.
     near : ndarray of shape (N,), int32
-        Which centre that is.
+        The nearest centre that was tried.
     seen : ndarray of shape (N,), int32
-        How many of the first centres are known to be no nearer than `best`.
+        None of so many first centres is nearer than `best`.
     chosen : ndarray of shape (n,), int64
         Index of each centre among the points.
-    blocks : ndarray of shape (ceil(n / LANES), COLUMNS, LANES), float32
-        Short rows of the centres, LANES side by side.
-    rows : ndarray of shape (n, COLUMNS), float32
-        The same, one after the other.
+    rows : ndarray of shape (n, columns), int16
+        Sketches of the centres, close together in memory.
+    blocks : ndarray of shape (ceil(n / LANES), SHORT, LANES), float32
+        Short sketches of the centres, LANES side by side.
     links : ndarray of shape (n, LINKS), int32
-        A ring: the last centres that took a point from each centre.
+        A ring for each centre: the last centres that took a point from it.
     linked : ndarray of shape (n,), int32
         How many were ever written there.
     scale, slack : float
-        Unit of the short rows; absolute error of the distance between two of them.
+        Units a sketch has in the length 1; error of a distance between sketches, in these units.
+    short : int
+        SHORT.
     """
 
     features: np.ndarray
-    short: np.ndarray
+    sketch: np.ndarray
     best: np.ndarray
     near: np.ndarray
     seen: np.ndarray
     chosen: np.ndarray
-    blocks: np.ndarray
     rows: np.ndarray
+    blocks: np.ndarray
     links: np.ndarray
     linked: np.ndarray
     scale: float
     slack: float
+    short: int
 
 
 def compiled(**options: Any) -> Callable:
@@ -78,10 +88,13 @@ def compiled(**options: Any) -> Callable:
     return decorate
 
 
+lean = partial(compiled, _nrt=False)
+REORDERED = {"contract", "reassoc"}  # for bounds, which have a margin; never for distances
+
 # --- distances and bounds -----------------------------------------------------------------
 
 
-@compiled()
+@lean()
 def squared_distance(features, i, j, enough):
     """Squared distance of two points in float64, summed from the first coordinate to the last.
 
@@ -98,52 +111,58 @@ def squared_distance(features, i, j, enough):
     return total
 
 
-@compiled()
+@lean()
 def limit(state, i):
-    """Squared distance of short rows from which on no centre can be nearer than `best[i]`."""
+    """Squared distance between sketches from which on a centre is no nearer than `best[i]`."""
     reach = (math.sqrt(state.best[i]) * state.scale + state.slack) * (1 + ROUNDING)
-    return np.float32(reach * reach * (1 + 1e-6))  # rounding to float32 must not lower it
+    return np.float32(reach * reach)
 
 
-@compiled(fastmath={"contract", "reassoc"})
-def bound(rows, i, others, j):
-    """Squared distance of two short rows."""
+@lean()
+def ceiling(state, squared):
+    """Squared distance that two points have at most, from an upper bound between sketches."""
+    reach = (math.sqrt(squared) * (1 + ROUNDING) + state.slack) / state.scale
+    return reach * reach
+
+
+@lean(fastmath=REORDERED)
+def between(sketch, i, rows, j, first, stop):
+    """Squared distance of two sketches over some of their columns."""
     total = np.float32(0)
-    for c in range(COLUMNS):
-        delta = rows[i, c] - others[j, c]
+    for c in range(first, stop):
+        delta = np.float32(sketch[i, c]) - np.float32(rows[j, c])
         total += delta * delta
     return total
 
 
-@compiled(fastmath=CONTRACT)
-def add_columns(blocks, b, rows, i, c, sums):
-    """Add eight columns to the squared distances of short row i from the LANES rows of block b.
+@lean(fastmath=REORDERED)
+def add_columns(blocks, b, rows, i, c, sums, limits, row):
+    """Add eight columns to the squared distances of short sketch i from those of block b.
 
-    Written out so that the loop over the lanes becomes vector instructions, without a sum across
-    one vector.
+    Tells whether one of the sums is still below its limit.
     """
     x0, x1, x2, x3 = rows[i, c], rows[i, c + 1], rows[i, c + 2], rows[i, c + 3]
     x4, x5, x6, x7 = rows[i, c + 4], rows[i, c + 5], rows[i, c + 6], rows[i, c + 7]
+    below = False
     for k in range(LANES):
         d0, d1 = blocks[b, c, k] - x0, blocks[b, c + 1, k] - x1
         d2, d3 = blocks[b, c + 2, k] - x2, blocks[b, c + 3, k] - x3
         d4, d5 = blocks[b, c + 4, k] - x4, blocks[b, c + 5, k] - x5
         d6, d7 = blocks[b, c + 6, k] - x6, blocks[b, c + 7, k] - x7
         left = (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
-        sums[k] += left + ((d4 * d4 + d5 * d5) + (d6 * d6 + d7 * d7))
+        total = sums[k] + (left + ((d4 * d4 + d5 * d5) + (d6 * d6 + d7 * d7)))
+        sums[k] = total
+        below = below | (total < limits[row, k])  # `or` would end the vector instructions
+    return below
 
 
-@compiled()
-def any_below(blocks, b, rows, i, limits, row, sums):
-    """Bound the distances of short row i from block b; False as soon as all reach their limits."""
+@lean()
+def any_below(blocks, b, rows, i, sums, limits, row):
+    """Bound the distances of short sketch i from block b; False once all reach their limits."""
     for k in range(LANES):
         sums[k] = np.float32(0)
-    for c in range(0, COLUMNS, 8):
-        add_columns(blocks, b, rows, i, c, sums)
-        below = 0
-        for k in range(LANES):
-            below += sums[k] < limits[row, k]
-        if below == 0:
+    for c in range(0, SHORT, 8):  # noqa: SIM110 (no generators in compiled code)
+        if not add_columns(blocks, b, rows, i, c, sums, limits, row):
             return False
     return True
 
@@ -151,65 +170,99 @@ def any_below(blocks, b, rows, i, limits, row, sums):
 # --- one point and one centre -------------------------------------------------------------
 
 
-@compiled()
+@lean()
 def link(state, centre, other):
     """Let a centre remember another one, in place of the oldest."""
     state.links[centre, state.linked[centre] % LINKS] = other
     state.linked[centre] += 1
 
 
-@compiled()
-def offer(state, i, centre):
-    """Give point i a centre if that is nearer than its own; tell whether it was."""
-    value = squared_distance(state.features, i, state.chosen[centre], state.best[i])
-    if value >= state.best[i]:
-        return False
+@lean()
+def take(state, i, centre, value):
+    """Make a centre the nearest one of point i."""
     link(state, state.near[i], centre)
     state.best[i] = value
     state.near[i] = centre
+
+
+@lean()
+def offer(state, i, centre, exactly):
+    """Give point i a centre if that is nearer than its own; tell whether it was.
+
+    A hint is content with the upper bound in place of the distance: should the point be asked for
+    its distance later, it meets the centre again, which is not among those that it has seen.
+    """
+    short, last = state.short, state.sketch.shape[1] - 1
+    least = limit(state, i)
+    inner = between(state.sketch, i, state.rows, centre, 0, short)
+    if inner >= least:
+        return False
+    norms = np.float32(state.sketch[i, short - 1]) - np.float32(state.rows[centre, short - 1])
+    inner += between(state.sketch, i, state.rows, centre, short, last) - norms * norms
+    inner = max(inner, np.float32(0))
+    left, right = np.float64(state.sketch[i, last]), np.float64(state.rows[centre, last])
+    if inner + (left - right) ** 2 >= least:
+        return False
+    if exactly:
+        value = squared_distance(state.features, i, state.chosen[centre], state.best[i])
+    else:
+        value = ceiling(state, inner + (left + right) ** 2)
+    if value >= state.best[i]:
+        return False
+    take(state, i, centre, value)
     return True
 
 
-@compiled()
-def offer_if_near(state, i, centre):
-    """Offer a centre unless the bound forbids it."""
-    if bound(state.short, i, state.rows, centre) >= limit(state, i):
-        return False
-    return offer(state, i, centre)
+@lean()
+def hint(state, i, theta):
+    """Look for a centre that brings point i below theta where one is likely; tell if it did.
 
-
-@compiled()
-def walk(state, i, theta):
-    """Step from centre to linked centre while that brings point i nearer; True below theta."""
-    moved = True
-    while moved:
-        moved = False
-        here = state.near[i]
-        for q in range(min(LINKS, state.linked[here])):
-            if offer_if_near(state, i, state.links[here, q]):
-                if state.best[i] < theta:
-                    return True
+    Walks from centre to linked centre, the latest link first, while that brings the point nearer;
+    then tries the centres of its two neighbours in the image.
+    """
+    turns = 0
+    while turns < 2:
+        here, moved = state.near[i], False
+        newest = state.linked[here]
+        for q in range(newest - 1, max(newest - LINKS, 0) - 1, -1):
+            if offer(state, i, state.links[here, q % LINKS], False):
                 moved = True
                 break
+        while not moved and turns < 2:
+            beside = i - 1 if turns == 0 else i + 1
+            turns += 1
+            if 0 <= beside < len(state.near):
+                moved = offer(state, i, state.near[beside], False)
+        if moved and state.best[i] < theta:
+            return True
     return False
 
 
-@compiled()
-def hint(state, i, theta):
-    """Look for a centre that brings point i below theta where one is likely."""
-    if walk(state, i, theta):
-        return True
-    for q in (i - 1, i + 1):  # neighbours in the image
-        if 0 <= q < len(state.near) and offer_if_near(state, i, state.near[q]):
-            if state.best[i] < theta or walk(state, i, theta):
-                return True
-    return False
+@lean()
+def touch(rows, points, first, stop):
+    """Read from every cache line of some rows, so that they arrive together, not one by one.
+
+    The sum has no other use, but has to go somewhere: else the compiler leaves the reading out.
+    """
+    total = 0
+    for p in range(first, stop):
+        for c in range(0, rows.shape[1], 32):
+            total += rows[points[p], c]
+    return total
 
 
 # --- the steps of a phase -----------------------------------------------------------------
 
 
-@compiled()
+@lean()
+def measure(features, start, best):
+    """Write every point's squared distance from the first centre, -1 for the centre."""
+    for i in range(len(best)):
+        best[i] = squared_distance(features, i, start, np.inf)
+    best[start] = -1.0
+
+
+@lean()
 def add_centre(state, count, i):
     """Make point i the centre number `count`."""
     if count:
@@ -218,35 +271,27 @@ def add_centre(state, count, i):
     state.chosen[count] = i
     state.best[i] = -1.0
     state.near[i] = count
-    for c in range(COLUMNS):
-        state.blocks[count // LANES, c, count % LANES] = state.short[i, c]
-        state.rows[count, c] = state.short[i, c]
+    for c in range(SHORT):
+        state.blocks[count // LANES, c, count % LANES] = state.sketch[i, c]
+    for c in range(state.sketch.shape[1]):
+        state.rows[count, c] = state.sketch[i, c]
 
 
 @compiled()
-def begin(state, start):
-    """Make point `start` the first centre and measure every point's distance to it."""
-    add_centre(state, 0, start)
-    for i in range(len(state.best)):
-        if i != start:
-            state.best[i] = squared_distance(state.features, i, start, np.inf)
-    state.seen[:] = 1
-
-
-@compiled()
-def threshold(state, share):
-    """Return theta > 0 with about `share` of the points at or above it; 0 if all are at zero."""
+def threshold(best, share):
+    """Return theta > 0 with about a share of the points at or above it; 0 if none is above 0."""
     top = 0.0
-    for i in range(len(state.best)):
-        top = max(top, state.best[i])
+    for value in best:
+        top = max(top, value)
     if top == 0:
         return 0.0
     counts = np.zeros(BINS + 1, np.int64)
-    for i in range(len(state.best)):
-        if state.best[i] > 0:
-            counts[int(state.best[i] / top * BINS)] += 1
-    above, b = counts[BINS], BINS
-    while b > 1 and above + counts[b - 1] <= share * len(state.best):
+    for value in best:
+        if value > 0:
+            counts[int(value / top * BINS)] += 1
+    b = BINS
+    above = counts[b]
+    while b > 1 and above + counts[b - 1] <= share * len(best):
         b -= 1
         above += counts[b]
     return min(top, top * (b / BINS))
@@ -254,13 +299,17 @@ def threshold(state, share):
 
 @compiled()
 def refresh(state, count, theta):
-    """Bring every point at or above theta up to date or below theta; return the former."""
-    waiting = np.empty(len(state.best), np.int64)
+    """Bring all points at or above theta up to date or below it; return those that stay above."""
+    fetched = np.zeros(1, np.int64)
+    waiting = np.flatnonzero((state.best >= theta) & (state.seen < count))
     many = 0
-    for i in range(len(state.best)):
-        if state.best[i] >= theta and state.seen[i] < count and not hint(state, i, theta):
-            waiting[many] = i
-            many += 1
+    for first in range(0, len(waiting), BATCH):
+        stop = min(first + BATCH, len(waiting))
+        fetched[0] += touch(state.sketch, waiting, first, stop)
+        for p in range(first, stop):
+            if not hint(state, waiting[p], theta):
+                waiting[many] = waiting[p]
+                many += 1
     for first in range(0, many, CHUNK):
         scan(state, waiting[first : min(first + CHUNK, many)], count, theta)
     points = np.flatnonzero(state.best >= theta)
@@ -271,18 +320,24 @@ def refresh(state, count, theta):
 @compiled()
 def scan(state, points, count, theta):
     """Compare points with all centres that they have not seen, until they are below theta."""
-    limits = np.empty((1, LANES), np.float32)
+    rows = np.empty((len(points), SHORT), np.float32)
+    limits = np.empty((len(points), LANES), np.float32)
     sums = np.empty(LANES, np.float32)
+    for p in range(len(points)):
+        for c in range(SHORT):
+            rows[p, c] = state.sketch[points[p], c]
+        limits[p] = limit(state, points[p])
     for b in range(state.seen[points].min() // LANES, (count - 1) // LANES + 1):
         end = min(count, (b + 1) * LANES)
-        for i in points:
+        for p in range(len(points)):
+            i = points[p]
             if state.best[i] < theta or state.seen[i] >= end:
                 continue
-            limits[:] = limit(state, i)
-            if any_below(state.blocks, b, state.short, i, limits, 0, sums):
+            if any_below(state.blocks, b, rows, p, sums, limits, p):
                 for k in range(LANES):
-                    if sums[k] < limits[0, k]:
-                        offer(state, i, b * LANES + k)
+                    if sums[k] < limits[p, 0]:
+                        offer(state, i, b * LANES + k, True)
+                limits[p] = limit(state, i)
             state.seen[i] = end
 
 
@@ -294,15 +349,16 @@ def select(state, points, count, stop, theta):
     They ascend, so the first of several at the maximum has the lowest index.
     """
     groups = (len(points) + LANES - 1) // LANES
-    blocks = np.zeros((groups, COLUMNS, LANES), np.float32)
+    blocks = np.zeros((groups, SHORT, LANES), np.float32)
     limits = np.zeros((groups, LANES), np.float32)
     top = np.empty(groups)
     for p in range(len(points)):
-        for c in range(COLUMNS):
-            blocks[p // LANES, c, p % LANES] = state.short[points[p], c]
+        for c in range(SHORT):
+            blocks[p // LANES, c, p % LANES] = state.sketch[points[p], c]
     for b in range(groups):
         top[b] = settle(state, points, b, theta, limits)
     sums = np.empty(LANES, np.float32)
+    row = np.empty((1, SHORT), np.float32)
     while count < stop and groups:
         lead = np.argmax(top)
         if top[lead] < theta:
@@ -312,11 +368,12 @@ def select(state, points, count, stop, theta):
             p += 1
         add_centre(state, count, points[p])
         top[lead] = settle(state, points, lead, theta, limits)
+        row[0] = state.rows[count, :SHORT]
         for b in range(groups):
-            if top[b] >= theta and any_below(blocks, b, state.rows, count, limits, b, sums):
+            if top[b] >= theta and any_below(blocks, b, row, 0, sums, limits, b):
                 for k in range(LANES):
                     if sums[k] < limits[b, k]:
-                        offer(state, points[b * LANES + k], count)
+                        offer(state, points[b * LANES + k], count, True)
                 top[b] = settle(state, points, b, theta, limits)
         count += 1
     for i in points:
@@ -325,7 +382,7 @@ def select(state, points, count, stop, theta):
     return count
 
 
-@compiled()
+@lean()
 def settle(state, points, b, theta, limits):
     """Renew the limits of a group of points, 0 below theta, and return its largest distance."""
     top = -1.0

@@ -31,12 +31,14 @@ from adlib.patchcore import PatchCore
 from adlib.records import Record
 from adlib.scores import Scores
 from adlib.spade import SPADE
+from adlib.thumbnail import Thumbnail
 
 METHODS: dict[str, type] = {
     "padim": PaDiM,
     "patchcore": PatchCore,
     "spade": SPADE,
     "one_nn": NearestImage,
+    "thumbnail": Thumbnail,
 }
 
 
@@ -98,7 +100,8 @@ class Experiment:
     Parameters
     ----------
     category : Category
-    backbone : Backbone or Ensemble
+    backbone : Backbone, Ensemble or None
+        None: for methods that read images themselves.
     cache : bool
         Keep features on disk (``adlib.features.extract``).
     progress : bool
@@ -108,7 +111,7 @@ class Experiment:
     """
 
     category: Category
-    backbone: Backbone | ensemble.Ensemble
+    backbone: Backbone | ensemble.Ensemble | None
     cache: bool = True
     progress: bool = False
     selection: Callable[[int, int], None] | None = None  # told how a coreset advances
@@ -168,7 +171,7 @@ class Experiment:
                 "category": self.category.name,
                 "fingerprint": self.category.fingerprint,
             },
-            "backbone": self.backbone.describe(),
+            "backbone": None if reads_images(method) else self.backbone.describe(),
             "transform": self.category.test.transform.describe(),
         }
         return identity if shots is None else identity | {"shots": shots._asdict()}
@@ -220,31 +223,27 @@ class Experiment:
         """Return the readable part of a record's file name."""
         effective = METHODS[method].effective(checked)
         named = [effective[name] for name in METHODS[method].LABEL if effective[name] is not None]
-        backbone = self.backbone.name + ("" if self.backbone.precision == "float32" else "-bf16")
+        network = [] if reads_images(method) else [_network(self.backbone)]
         # a method that ignores the seed has one record, whatever seed was asked for
         seed = effective.get("seed") or (0 if shots is None else shots.seed)
         few = [] if shots is None else [f"shots{shots.images}"]
-        return "-".join([backbone, *map(str, named), *few, f"seed{seed}"])
+        return "-".join([*network, *map(str, named), *few, f"seed{seed}"])
 
     def _measure(
         self, method: str, checked: dict[str, Any], shots: Shots | None, identity: dict
     ) -> tuple[Record, Scores]:
         test = self.category.test
-        cached_before = "features_by_network" in self.__dict__
-        pairs = self.features_by_network
-        if shots is not None:
-            chosen = shots.draw(len(self.category.train))
-            pairs = [(train.take(chosen), test_features) for train, test_features in pairs]
+        cached_before = reads_images(method) or "features_by_network" in self.__dict__
+        pairs = self._inputs(method, shots)
         truth = self.truth
         detectors = [METHODS[method](**checked) for _ in pairs]
         for detector in detectors:
             if self.selection is not None:
                 detector.progress = self.selection
         together = list(zip(detectors, pairs, strict=True))
-        fit_seconds, _ = _timed(lambda: [d.fit_features(train) for d, (train, _) in together])
-        score_seconds, found = _timed(
-            lambda: [d.score_features(tested) for d, (_, tested) in together]
-        )
+        fit, score = _verbs(method)
+        fit_seconds, _ = _timed(lambda: [fit(d, train) for d, (train, _) in together])
+        score_seconds, found = _timed(lambda: [score(d, tested) for d, (_, tested) in together])
         scores = found[0] if len(found) == 1 else ensemble.combine(found)
         metric_seconds, measured = _timed(lambda: measure(test.labels, scores, truth))
         record = {
@@ -262,11 +261,25 @@ class Experiment:
                 "metrics": round(metric_seconds, 3),
             },
             "peak_memory_mb": round(records.peak_memory_mb(), 1),
-            "environment": records.environment(str(self.backbone.torch_device)),
-            "deviations": self._deviations(),
+            "environment": records.environment(
+                "cpu" if reads_images(method) else str(self.backbone.torch_device)
+            ),
+            "deviations": self._deviations(method),
             "command": self._command(method, checked, shots),
         }
         return record, scores
+
+    def _inputs(self, method: str, shots: Shots | None) -> list[tuple[Any, Any]]:
+        """Return what to fit on and what to score: images, or features, a pair a network."""
+        chosen = None if shots is None else shots.draw(len(self.category.train))
+        if reads_images(method):
+            train = self.category.train
+            few = train if chosen is None else [train[int(i)] for i in chosen]
+            return [(few, self.category.test)]
+        pairs = self.features_by_network
+        if chosen is None:
+            return pairs
+        return [(train.take(chosen), tested) for train, tested in pairs]
 
     def _drawn(self, detectors: list) -> dict[str, Any]:
         if len(detectors) == 1:
@@ -289,30 +302,41 @@ class Experiment:
             "masks_empty": int(empty),
         }
 
-    def _deviations(self) -> list[str]:
+    def _deviations(self, method: str) -> list[str]:
         found = list(getattr(self, "mask_warnings", []))
         found = [_without_paths(text, self.category.test.folder) for text in found]
-        if self.backbone.origin.label in ("random", "unverified"):
-            found.append(f"weights are {self.backbone.origin.label}, not the pinned ones")
-        if self.backbone.precision != "float32":
-            found.append(f"the backbone ran in {self.backbone.precision}")
-        if isinstance(self.backbone, ensemble.Ensemble):
-            found.append("each network's scores were scaled to [0, 1] over the test images")
+        found += [] if reads_images(method) else self._network_deviations()
         if self.truth is None:
             found.append("no pixel metrics: the data set has no masks for its anomalous images")
         elif not self.truth.masks.any():
             found.append("no pixel metrics: the masks hold no pixel after resize and crop")
         return found
 
-    def _command(self, method: str, checked: dict[str, Any], shots: Shots | None) -> str:
-        category, backbone, transform = self.category, self.backbone, self.category.test.transform
+    def _network_deviations(self) -> list[str]:
+        found = []
+        if self.backbone.origin.label in ("random", "unverified"):
+            found.append(f"weights are {self.backbone.origin.label}, not the pinned ones")
+        if self.backbone.precision != "float32":
+            found.append(f"the backbone ran in {self.backbone.precision}")
+        if isinstance(self.backbone, ensemble.Ensemble):
+            found.append("each network's scores were scaled to [0, 1] over the test images")
+        return found
+
+    def _network_options(self) -> dict[str, str | None]:
+        backbone = self.backbone
         file = None if backbone.weights is None else "FILE"
-        options = {
-            "root": None if category.dataset == "embedded" else "DIR",
-            "category": shlex.quote(category.name),
+        return {
             "backbone": backbone.name,
             "weights": "random" if backbone.weights == "random" else file,
             "precision": backbone.precision if backbone.precision != "float32" else None,
+        }
+
+    def _command(self, method: str, checked: dict[str, Any], shots: Shots | None) -> str:
+        category, transform = self.category, self.category.test.transform
+        options = {
+            "root": None if category.dataset == "embedded" else "DIR",
+            "category": shlex.quote(category.name),
+            **({} if reads_images(method) else self._network_options()),
             "resize": transform.resize if transform.resize != 256 else None,
             "crop": (transform.crop or 0) if transform.crop != 224 else None,
             "masks": transform.masks if transform.masks != "nearest" else None,
@@ -329,6 +353,11 @@ class Experiment:
         ]
         seed = checked.get("seed", 0 if shots is None else shots.seed)
         return " ".join([*words, f"--seed {seed}"])
+
+
+def reads_images(method: str) -> bool:
+    """Tell whether a method reads images itself, without a network that is handed to it."""
+    return getattr(METHODS[method], "INPUT", "features") == "images"
 
 
 def measure(
@@ -404,6 +433,15 @@ def open_experiment(
         backbone, depth, weights=weights, device=device, precision=precision
     )
     return Experiment(opened, network, cache, progress)
+
+
+def _verbs(method: str) -> tuple[Callable, Callable]:
+    cls = METHODS[method]
+    return (cls.fit, cls.score) if reads_images(method) else (cls.fit_features, cls.score_features)
+
+
+def _network(backbone: Backbone | ensemble.Ensemble) -> str:
+    return backbone.name + ("" if backbone.precision == "float32" else "-bf16")
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:

@@ -65,7 +65,7 @@ def segmentations(rows: Mapping[str, Localised], width: float = 7.0) -> Figure:
     if not rows:
         raise ValueError("a figure of segmentations must have a row, found none")
     side = width / len(COLUMNS)
-    fig, axes = figures.figure(width, (side + 0.42) * len(rows) + 0.3, len(rows), len(COLUMNS))
+    fig, axes = figures.figure(width, (side + 0.36) * len(rows) + 0.3, len(rows), len(COLUMNS))
     fig.get_layout_engine().set(w_pad=0.02, h_pad=0.03, wspace=0, hspace=0)
     axes = np.reshape(axes, (len(rows), len(COLUMNS)))
     for ax, title in zip(axes[0], COLUMNS, strict=True):
@@ -85,26 +85,38 @@ def _row(line: np.ndarray, found: Localised) -> None:
         image, mask = found.images[shown.index], found.masks[shown.index]
         figures.picture(line[0], image)
         figures.contour(line[0], mask)
-        line[0].set_xlabel(found.defects[shown.index], fontsize=_SMALL)
+        line[0].set_xlabel(_kind(found, shown), fontsize=_SMALL)
         low, high = float(found.maps.min()), float(found.maps.max())
         figures.heatmap(
             line[1], image, found.maps[shown.index], mask, vmin=low, vmax=max(high, low + 1e-12)
         )
         figures.picture(line[2], image)
         boundary(line[2], found.maps[shown.index], found.best.threshold)
-        line[2].set_xlabel(f"{shown.share:.0%} found", fontsize=_SMALL)
-    _worst(line[3], found, localisation.missed(found), "{defect}\n{share:.0%} found")
-    _worst(line[4], found, localisation.false_alarm(found), "{defect}\n{share:.1%} marked")
+        line[2].set_xlabel(_share(shown, "found"), fontsize=_SMALL)
+    _worst(line[3], found, localisation.missed(found), "found")
+    _worst(line[4], found, localisation.false_alarm(found), "marked")
 
 
-def _worst(ax: Axes, found: Localised, case: Case | None, text: str) -> None:
+def _worst(ax: Axes, found: Localised, case: Case | None, verb: str) -> None:
     if case is None:
         _nothing(ax)
         return
     figures.picture(ax, found.images[case.index])
     figures.contour(ax, found.masks[case.index])
     boundary(ax, found.maps[case.index], found.best.threshold)
-    ax.set_xlabel(text.format(defect=found.defects[case.index], share=case.share), fontsize=_SMALL)
+    ax.set_xlabel(f"{_kind(found, case)}\n{_share(case, verb)}", fontsize=_SMALL)
+
+
+def _kind(found: Localised, case: Case) -> str:
+    return found.defects[case.index].replace("_", " ")
+
+
+def _share(case: Case, verb: str) -> str:
+    """Write a share, so that a little is told from nothing."""
+    if case.share == 0:
+        return f"nothing {verb}"
+    form = ".2g" if case.share < 0.1 else ".0f"
+    return f"{100 * case.share:{form}} % {verb}"
 
 
 def _nothing(ax: Axes) -> None:
@@ -128,7 +140,14 @@ def maps(rows: Mapping[str, Mapping[str, Localised]], width: float = 6.0) -> Fig
     Returns
     -------
     Figure
+
+    Raises
+    ------
+    ValueError
+        There is no row.
     """
+    if not rows:
+        raise ValueError("a figure of maps must have a row, found none")
     titles = list(next(iter(rows.values())))
     side = width / (1 + len(titles))
     fig, axes = figures.figure(width, (side + 0.2) * len(rows) + 0.3, len(rows), 1 + len(titles))
@@ -147,7 +166,7 @@ def maps(rows: Mapping[str, Mapping[str, Localised]], width: float = 6.0) -> Fig
         image, mask = first.images[shown.index], first.masks[shown.index]
         figures.picture(line[0], image)
         figures.contour(line[0], mask)
-        line[0].set_xlabel(first.defects[shown.index], fontsize=_SMALL)
+        line[0].set_xlabel(_kind(first, shown), fontsize=_SMALL)
         for ax, title in zip(line[1:], titles, strict=True):
             found = methods[title]
             low, high = float(found.maps.min()), float(found.maps.max())

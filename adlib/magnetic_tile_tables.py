@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from adlib import figures, metrics, records
 from adlib.datasets.folder import GOOD
+from adlib.localisation import Localised
 from adlib.patchcore_tables import NAMES
 from adlib.records import Record
 from adlib.report import mean_sd, select
@@ -28,6 +30,8 @@ ROWS = {
     "1nn": "one_nn image_level=3",
 }
 """Which of our runs answers a method of the table (ResNet-18, whose weights end at level 3)."""
+SQUASHED = "resize=224 crop=null squash=true"
+"""What is done to the images in the other protocol: whole, but out of proportion."""
 SHOWN = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
 SPLITS = 3  # of the defect-free images, that a row of the table averages
 MSTC_RUN = "patchcore fraction=0.1 layers=3+4 crop=null squash=true"
@@ -35,6 +39,7 @@ MSTC_COMMAND = (
     "adlib evaluate patchcore --dataset mstc --root DIR --backbone wide_resnet50_2 --crop 0 "
     "--squash --set fraction=0.1 --set layers=3+4"
 )
+Scored = dict[tuple[str, str], np.ndarray]
 _CROPPED = "Resize and crop leave nothing of the defect in "
 _UNMARKED = "The mask file marks no defect for the anomalous "
 
@@ -65,14 +70,38 @@ def table6(runs: pd.DataFrame, printed: pd.DataFrame, backbone: str = "resnet18"
     return pd.DataFrame(table).T
 
 
+def crop_table(runs: pd.DataFrame, backbone: str = "resnet18") -> pd.DataFrame:
+    """Hold the centre crop against squashing whole images, which cuts off no defect.
+
+    Returns
+    -------
+    DataFrame
+        Image AUROC and pixel AUROC in percent, mean ± sd (splits); a row a method.
+    """
+    table = {}
+    for method, run in ROWS.items():
+        pair = {
+            "cropped": splits(runs, run, backbone),
+            "squashed": splits(runs, f"{run} {SQUASHED}", backbone),
+        }
+        cells = {name: _row(chosen) for name, chosen in pair.items()}
+        table[NAMES[method]] = {
+            f"{title}, {name}": cells[name][f"{title}, ours"]
+            for title in ("image AUROC", "pixel AUROC")
+            for name in pair
+        }
+    return pd.DataFrame(table).T
+
+
 def missing_commands(runs: pd.DataFrame) -> list[str]:
     """Return a command for every method of which a split was not run; it runs all the splits."""
     head = "adlib evaluate {} --dataset magnetic_tile --root DIR --backbone resnet18"
     commands = []
-    for run in ROWS.values():
-        method, *settings = run.split()
-        if len(splits(runs, run)) < SPLITS:
-            commands.append(" --set ".join([head.format(method), *settings]))
+    for words, options in (("", ""), (SQUASHED, " --resize 224 --crop 0 --squash")):
+        for run in ROWS.values():
+            method, *settings = run.split()
+            if len(splits(runs, f"{run} {words}")) < SPLITS:
+                commands.append(" --set ".join([head.format(method) + options, *settings]))
     return commands
 
 
@@ -83,7 +112,9 @@ def paper(printed: pd.DataFrame, method: str = "patchcore_10") -> float:
 
 def protocol(runs: pd.DataFrame, results: Path | str = "results") -> str:
     """Say in Markdown what the recorded splits hold, and what resize and crop take from them."""
-    chosen = runs[(runs["dataset"] == TILES) & runs["official"]] if len(runs) else runs
+    chosen = runs
+    if len(runs):
+        chosen = runs[(runs["dataset"] == TILES) & runs["official"] & ~runs["squash"].astype(bool)]
     if chosen.empty:
         return "Nothing is recorded on the magnetic tiles yet."
     one = chosen[chosen["pixel_auroc"].notna()] if "pixel_auroc" in chosen else chosen
@@ -217,6 +248,44 @@ def kind_table(kinds: dict[str, pd.DataFrame], images: pd.Series | None) -> pd.D
     return out
 
 
+def visible_table(found: dict[str, dict[str, Localised]], scores: Scored) -> pd.DataFrame:
+    """Compare images whose defect is in the picture with those whose defect was cut off.
+
+    Parameters
+    ----------
+    found : dict of category to dict of method's title to Localised
+    scores : dict of (category, title) to ndarray of shape (N,)
+        Image scores of the same runs.
+
+    Returns
+    -------
+    DataFrame
+        Image AUROC against the normal images in percent, with the number of images; a dash where no
+        defect was cut off. A method that finds what is not in the picture has found something else.
+    """
+    rows = []
+    for category, methods in found.items():
+        for title, one in methods.items():
+            located = one.masks.any(axis=(1, 2))
+            groups = {
+                "defect in the picture": located,
+                "defect cut off": (one.labels == 1) & one.known & ~located,
+            }
+            cells = {
+                name: _auroc_of(group, one.labels == 0, scores[category, title])
+                for name, group in groups.items()
+            }
+            rows.append({"category": category, "method": title} | cells)
+    return pd.DataFrame(rows).set_index("category")
+
+
+def _auroc_of(group: np.ndarray, normal: np.ndarray, scores: np.ndarray) -> str:
+    if not group.any():
+        return NOTHING
+    value = metrics.auroc(group[group | normal], scores[group | normal])
+    return f"{value * 100:.1f} ({group.sum()} images)"
+
+
 def lost(record: Record) -> tuple[int, int]:
     """Count the defects of which resize and crop leave nothing, and the masks that mark nothing."""
     return _named(record, _CROPPED), _named(record, _UNMARKED)
@@ -225,8 +294,10 @@ def lost(record: Record) -> tuple[int, int]:
 def _named(record: Record, head: str) -> int:
     """Count the files that a warning names: some by name, then ``and N more``."""
     (text,) = [t for t in record["deviations"] if t.startswith(head)] or [""]
-    more = re.search(r" and (\d+) more", text)
-    return len(re.findall(r"[^\s,/]+/[^\s,/]+\.\w+", text)) + (int(more[1]) if more else 0)
+    if not text:
+        return 0
+    names, more = re.fullmatch(r"(.*?)(?: and (\d+) more)?\.", text[len(head) :]).groups()
+    return len(names.split(", ")) + int(more or 0)
 
 
 def kind_figure(kinds: dict[str, pd.DataFrame], paper: float | None) -> Figure:

@@ -21,10 +21,8 @@ decides: a pair is dropped only where it is behind by more than a bound of all r
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 from functools import cache
-from types import ModuleType
 
 import numpy as np
 import torch
@@ -35,7 +33,7 @@ from adlib.levels import NotFinite
 
 BLOCK = 1 << 21  # numbers in a temporary array: 8 MB of float32
 AXES = 32  # more make tighter bounds, and a dearer product
-SAMPLE = 8192  # entries that the axes are computed from
+SAMPLE = 4096  # entries that the axes are computed from
 LANES = 16  # d^2 is the sum of 16 running sums
 U = 2.0**-24  # unit roundoff of float32
 # what torch may round the factors of a float32 product to: nothing, TF32, bfloat16
@@ -47,7 +45,7 @@ class NearestNeighbors:
     """Exact search of the k nearest entries of a bank, in bounded memory.
 
     Beside the bank it keeps AXES + 2 numbers an entry on a CPU, nothing elsewhere; a query takes
-    less than 64 MB whatever n and M.
+    about 64 MB at most, whatever n and M.
 
     Parameters
     ----------
@@ -63,7 +61,7 @@ class NearestNeighbors:
     """
 
     def __init__(self, bank: Tensor) -> None:
-        self.bank = _matrix(bank, "the bank")
+        self.bank = matrix(bank, "the bank")
         if len(bank) == 0:
             raise InputError("the bank needs at least one entry, found none; add training images")
         self._filter = (_Axes if bank.device.type == "cpu" else _Product)(self.bank)
@@ -92,8 +90,8 @@ class NearestNeighbors:
         NotFinite
             x holds NaN or infinity.
         """
-        x = _matrix(x, "queries", self.bank.shape[1]).to(self.bank.device)
-        _check_k(k, len(self.bank))
+        x = matrix(x, "queries", self.bank.shape[1]).to(self.bank.device)
+        check_k(k, len(self.bank))
         distances = x.new_empty((len(x), k))
         indices = torch.empty((len(x), k), dtype=torch.int64, device=x.device)
         for block in _blocks(len(x), self._filter.queries):
@@ -129,7 +127,7 @@ class _Axes:
 
     def __init__(self, bank: Tensor) -> None:
         self.bank = bank.numpy()
-        self.centre, self.scale = _centre_and_scale(bank)
+        self.centre, self.scale = centre_and_scale(bank)
         sample = ((_sample(bank) - self.centre) * self.scale).double()
         _, vectors = torch.linalg.eigh(sample.T @ sample)
         self.axes = vectors.flip(1)[:, :AXES].contiguous()
@@ -275,14 +273,14 @@ class _Product:
 
     def __init__(self, bank: Tensor) -> None:
         self.bank = bank
-        self.centre, self.scale = _centre_and_scale(bank)
+        self.centre, self.scale = centre_and_scale(bank)
 
     def nearest(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """d^2 (n, k), float64, and indices (n, k) of a block of queries."""
         queries = (x - self.centre) * self.scale
         bound = x.new_full((len(x),), torch.inf)
         best = (bound[:0].long(), bound[:0].double(), bound[:0].long())
-        for block in _blocks(len(self.bank), BLOCK // max(x.shape)):
+        for block in _blocks(len(self.bank), BLOCK // (2 * max(x.shape))):
             entries = (self.bank[block] - self.centre) * self.scale
             low, high = _between(queries, entries)
             if len(entries) >= k:
@@ -325,7 +323,7 @@ def _blocks(length: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, length))
 
 
-def _matrix(x: Tensor, name: str, columns: int | None = None) -> Tensor:
+def matrix(x: Tensor, name: str, columns: int | None = None) -> Tensor:
     """Return x, contiguous, if it is a finite float32 matrix."""
     fits = x.ndim == 2 and x.shape[1] > 0 and columns in (None, x.shape[1])
     if not fits or x.dtype != torch.float32:
@@ -340,7 +338,7 @@ def _matrix(x: Tensor, name: str, columns: int | None = None) -> Tensor:
     return x
 
 
-def _check_k(k: int, entries: int) -> None:
+def check_k(k: int, entries: int) -> None:
     if not 1 <= k <= entries:
         raise InputError(
             f"the number of neighbours must lie between 1 and the {entries} entries of the bank, "
@@ -354,7 +352,7 @@ def _sample(bank: Tensor) -> Tensor:
     return bank[torch.arange(size, device=bank.device) * len(bank) // size]
 
 
-def _centre_and_scale(bank: Tensor) -> tuple[Tensor, float]:
+def centre_and_scale(bank: Tensor) -> tuple[Tensor, float]:
     """Point and power of two that bring the bank near 0 and 1, where float32 is at its best."""
     centre = _sample(bank).double().mean(dim=0).float()
     largest = max(
@@ -362,131 +360,3 @@ def _centre_and_scale(bank: Tensor) -> tuple[Tensor, float]:
         for block in _blocks(len(bank), BLOCK // bank.shape[1])
     )
     return centre, 2.0 ** -math.frexp(largest)[1]
-
-
-class IVFPQ:
-    """Approximate search: inverted lists and product quantisation, by faiss.
-
-    The bank is cut into `lists` cells; an entry is kept as its cell and `subquantizers` codes of at
-    most 8 bits for the difference from the cell's centre. A query looks into the `probes` nearest
-    cells only. So both its neighbours and its distances are approximate: distances are those to the
-    quantised entries, and an entry of the bank need not be at distance 0 from itself.
-
-    PatchCore's Table 5 names the index and none of its parameters.
-
-    Parameters
-    ----------
-    bank : Tensor of shape (M, D), float32, any device
-        faiss runs on the CPU; neighbours come back on the bank's device.
-    lists : int, optional
-        Number of cells, in [1, M]; None takes the square root of M, rounded.
-    subquantizers : int, optional
-        Codes an entry, a divisor of D; None takes the largest divisor up to D / 8.
-    probes : int
-        Cells a query looks into, at least 1; all of them where it exceeds their number. Queries
-        whose cells hold fewer than k entries look into all of them.
-    seed : int
-        Seed of the two k-means. A small bank has fewer codes, 2^bits <= M.
-
-    Raises
-    ------
-    InputError
-        faiss is not installed, a parameter is out of range, or the bank is empty or no float32
-        matrix.
-    NotFinite
-        The bank holds NaN or infinity.
-    """
-
-    def __init__(
-        self,
-        bank: Tensor,
-        *,
-        lists: int | None = None,
-        subquantizers: int | None = None,
-        probes: int = 8,
-        seed: int = 0,
-    ) -> None:
-        faiss = _faiss()
-        bank = _matrix(bank, "the bank")
-        if len(bank) == 0:
-            raise InputError("the bank needs at least one entry, found none; add training images")
-        entries, channels = bank.shape
-        self.lists = round(math.sqrt(entries)) if lists is None else lists
-        self.subquantizers = _divisor(channels) if subquantizers is None else subquantizers
-        self.bits = min(8, max(1, entries.bit_length() - 1))
-        self.probes = probes
-        self._check(entries, channels)
-        self._device = bank.device
-        self._centre, _ = _centre_and_scale(bank)
-        self.index = self._train(faiss, (bank - self._centre).cpu().numpy(), seed)
-
-    def _check(self, entries: int, channels: int) -> None:
-        for name, value, most in (
-            ("lists", self.lists, entries),
-            ("subquantizers", self.subquantizers, channels),
-            ("probes", self.probes, None),
-        ):
-            if value < 1 or (most is not None and value > most):
-                raise InputError(
-                    f"{name} must be at least 1{f' and at most {most}' if most else ''}, "
-                    f"found {value}"
-                )
-        if channels % self.subquantizers:
-            raise InputError(
-                f"subquantizers must divide the {channels} channels, found {self.subquantizers}"
-            )
-
-    def _train(self, faiss: ModuleType, bank: np.ndarray, seed: int):
-        entries, channels = bank.shape
-        self._cells = faiss.IndexFlatL2(channels)  # the index below does not keep it alive
-        index = faiss.IndexIVFPQ(self._cells, channels, self.lists, self.subquantizers, self.bits)
-        for clustering in (index.cp, index.pq.cp):
-            clustering.seed = seed % 2**31  # a C int
-            clustering.min_points_per_centroid = 1  # a small bank is no reason to print a warning
-        if entries == 1:  # one bit still means two codes
-            bank = np.repeat(bank, 2, axis=0)
-        index.train(bank)
-        index.add(bank[:entries])
-        return index
-
-    def query(self, x: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
-        """Find k entries near each query; as `NearestNeighbors.query`, but approximate.
-
-        Returns
-        -------
-        distances : Tensor of shape (n, k), float32
-            Euclidean, ascending: distances to the quantised entries.
-        indices : Tensor of shape (n, k), int64
-        """
-        x = _matrix(x, "queries", self.index.d).to(self._device)
-        _check_k(k, self.index.ntotal)
-        queries = (x - self._centre).cpu().numpy()
-        squares, indices = self._search(queries, k, self.probes)
-        short = indices[:, -1] < 0  # the cells held fewer than k
-        if short.any():
-            squares[short], indices[short] = self._search(queries[short], k, self.lists)
-        distances = torch.from_numpy(squares).clamp_(min=0).sqrt_()
-        return distances.to(self._device), torch.from_numpy(indices).to(self._device)
-
-    def _search(self, queries: np.ndarray, k: int, probes: int) -> tuple[np.ndarray, np.ndarray]:
-        self.index.nprobe = min(probes, self.lists)
-        return self.index.search(queries, k)
-
-
-def _divisor(channels: int) -> int:
-    """Return the largest divisor of the channels up to an eighth of them, at least 1."""
-    return max(m for m in range(1, max(2, channels // 8 + 1)) if channels % m == 0)
-
-
-def _faiss() -> ModuleType:
-    try:
-        with warnings.catch_warnings():
-            # SWIG's types lack a module name, a deprecation of Python 3.12
-            warnings.filterwarnings("ignore", "builtin type [sS]wig", DeprecationWarning)
-            import faiss
-    except ImportError:
-        raise InputError(
-            "search 'ivfpq' needs faiss, which is not installed: "
-            "pip install -c constraints.txt faiss-cpu"
-        ) from None
-    return faiss

@@ -31,11 +31,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from adlib import model_file, nearest, parameters, patches, subsampling
+from adlib import model_file, parameters, patches, subsampling
 from adlib.anomaly_map import upsample_and_smooth
 from adlib.errors import InputError
 from adlib.features import ImageFeatures, Source
+from adlib.ivfpq import IVFPQ
 from adlib.levels import NotFinite
+from adlib.nearest import NearestNeighbors
 from adlib.scores import Scores
 
 BATCH = 16  # images whose patches are looked up at a time
@@ -421,11 +423,8 @@ class PatchCore:
     def _open(self, bank: Tensor) -> None:
         self.bank = bank
         self.used = None
-        self.searcher = (
-            nearest.NearestNeighbors(bank)
-            if self.search == "exact"
-            else nearest.IVFPQ(bank, seed=self.seed)
-        )
+        exact = self.search == "exact"
+        self.searcher = NearestNeighbors(bank) if exact else IVFPQ(bank, seed=self.seed)
 
     def _target(self, n_patches: int) -> int:
         return (

@@ -67,14 +67,14 @@ START = Sweep("first centre", {"random": {}, "patch 0": {"start": "first"}}, "ra
 SCORE = Sweep(
     "distance and Eq. 7",
     {
-        "Euclidean, b = 3": {},
-        "Euclidean, no Eq. 7": {"reweight": 1},
-        "Euclidean, b = 9": {"reweight": 9},
-        "squared, no Eq. 7": {"reweight": 1, "distance": "squared"},
-        "squared, b = 3": {"distance": "squared"},
-        "squared, b = 9": {"reweight": 9, "distance": "squared"},
+        "Euclidean, no weight": {"reweight": 1},
+        "Euclidean, b = 3": {"reweight": 3},
+        "Euclidean, b = 9": {},
+        "squared, no weight": {"reweight": 1, "distance": "squared"},
+        "squared, b = 3": {"reweight": 3, "distance": "squared"},
+        "squared, b = 9": {"distance": "squared"},
     },
-    "Euclidean, b = 3",
+    "Euclidean, b = 9",
 )
 SWEEPS = (PATCH_SIZE, LAYERS, STRIDE, CORESET_DIM, START, SCORE)
 

@@ -189,17 +189,20 @@ def _arms(ax: Axes, of: pd.DataFrame, whole_as_line: bool = True) -> None:
 
 
 def _shots(ax: Axes, curve: pd.DataFrame, levels: pd.DataFrame, categories: list[str]) -> None:
+    full = levels[levels["category"].isin(categories)]
     for (method, color), marker in zip(OF_METHOD.items(), figures.MARKERS, strict=False):
         cells = low_shot.by_shots(curve, method, categories) * 100
         if len(cells):
             figures.line_with_spread(
                 ax, cells.index, cells.to_numpy(), method, color, marker=marker
             )
-        full = levels[(levels["method"] == method) & levels["category"].isin(categories)]
-        if len(full) == len(categories) > 0:
-            ax.axhline(full["value"].mean() * 100, linestyle="--", color=color, linewidth=1.2)
-            ax.plot([], [], "--", color=GREY, linewidth=1.2, label="all images")
-    ticks = [n for n in low_shot.SHOTS if n != 16]  # too near to 20 for its label
+        own = full[full["method"] == method]
+        if len(own) == len(categories) > 0:
+            ax.axhline(own["value"].mean() * 100, linestyle="--", color=color, linewidth=1.2)
+    if len(full):
+        ax.plot([], [], "--", color=GREY, linewidth=1.2, label="all images")
+    most = curve["shots"].max() if len(curve) else low_shot.SHOTS[-1]
+    ticks = [n for n in low_shot.SHOTS if n <= most and n != 16]  # too near to 20 for its label
     _log_axis(ax, ticks, [str(n) for n in ticks])
 
 

@@ -113,7 +113,7 @@ def page(
         )
         parts.append(_markdown(difference_table(runs, sweep, backbone)))
         table = value_table(runs, sweep, backbone)
-        if len(table):
+        if len(table) and table[sweep.name].nunique() > 1:
             parts.append(
                 "<details><summary>The values by category: mean ± standard deviation (seeds), "
                 f"percent</summary>\n\n{_markdown(table)}\n\n</details>"
@@ -147,7 +147,15 @@ def summary(runs: pd.DataFrame, backbone: str) -> str:
             _best(runs, PATCH_SIZE, backbone, "Neighbourhood", "p = "),
             _best(runs, LAYERS, backbone, "Levels", ""),
             _changes(runs, STRIDE, backbone, {"2": "stride 2", "3": "stride 3"}),
-            _changes(runs, SCORE, backbone, {"Euclidean, no Eq. 7": "leaving out Eq. 7"}),
+            _changes(
+                runs,
+                SCORE,
+                backbone,
+                {
+                    "Euclidean, no weight": "leaving out the weight",
+                    "Euclidean, b = 3": "b = 3",
+                },
+            ),
             _random(runs, backbone),
             _used(runs, backbone),
         )

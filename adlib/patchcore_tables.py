@@ -221,7 +221,7 @@ def _count(values: pd.Series, images: int) -> str:
         return NOT_RUN
     digits = 0 if values.nunique() == 1 else 1
     sd = f" ± {values.std(ddof=1):.1f}" if digits else ""
-    return f"{values.mean():.{digits}f}{sd} ({values.mean() / images:.1%})"
+    return f"{values.mean():.{digits}f}{sd} ({values.mean() / images * 100:.1f} %)"
 
 
 def category_table(
@@ -382,7 +382,11 @@ def _against(
     theirs = select(of_mvtec(runs), answers[other], backbone)
     if ours.empty or theirs.empty:
         return []
-    tests = {title: paired(ours, theirs, name) for name, title in METRICS.items()}
+    tests = {
+        title: paired(ours, theirs, name)
+        for name, title in METRICS.items()
+        if name in ours and name in theirs
+    }
     parts = [
         f"{test.mean * 100:+.2f} points of {title} [{test.low * 100:+.2f}, {test.high * 100:+.2f}]"
         for title, test in tests.items()

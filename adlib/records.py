@@ -161,6 +161,9 @@ def peak_memory_mb() -> float:
 def _official(record: Record) -> bool:
     """Whether the images are the data set's own: a set of one's own may carry the same names."""
     dataset, counts = record["identity"]["dataset"], record["counts"]
+    if dataset["name"] == magnetic_tile.NAME and dataset["category"].startswith("grouped"):
+        # the test holds whole tiles, so its size differs by a few
+        return counts["train"] + counts["test"] == sum(magnetic_tile.OFFICIAL_COUNTS)
     published = {
         mvtec_ad.NAME: mvtec_ad.OFFICIAL_COUNTS.get(dataset["category"]),
         magnetic_tile.NAME: magnetic_tile.OFFICIAL_COUNTS,

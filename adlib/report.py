@@ -6,6 +6,7 @@ are fractions; tables for people show percent, as the papers do.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -174,7 +175,8 @@ def select(
 def _standard(runs: pd.DataFrame, protocol: dict[str, Any] | None = None) -> pd.Series:
     chosen = (
         _column(runs, "official", True)
-        & (runs["precision"] == "float32")
+        # no network: nothing to be wrong about it
+        & (runs["precision"].isna() | (runs["precision"] == "float32"))
         & ~runs["weights"].isin(["random", "unverified"])
     )
     for name, value in (PROTOCOL | (protocol or {})).items():
@@ -196,6 +198,12 @@ def read_protocol(run: str) -> dict[str, Any]:
 
 def read_run(run: str) -> tuple[str, dict[str, Any]]:
     """Split ``method name=value ...`` into the method and its effective parameters but the seed."""
+    method, values = _read_run(run)
+    return method, dict(values)
+
+
+@functools.cache
+def _read_run(run: str) -> tuple[str, dict[str, Any]]:
     from adlib.evaluate import METHODS
 
     method, *settings = run.split()
@@ -215,12 +223,19 @@ def command(run: str, dataset: str, category: str, backbone: str, seeds: str = "
     if not run:
         return ""
     method, *settings = run.split()
-    options = " ".join(
-        f"--{name} {value}" if name in PROTOCOL else f"--set {name}={value}"
-        for name, _, value in (text.partition("=") for text in settings)
-    )
+    options = " ".join(map(option, settings))
     where = f"--dataset {dataset} --root DIR --category {category} --backbone {backbone}"
     return f"adlib evaluate {method} {where} {options} --seed {seeds}"
+
+
+def option(setting: str) -> str:
+    """Return the option of ``adlib evaluate`` for one ``name=value`` of a run's text."""
+    name, _, value = setting.partition("=")
+    if name not in PROTOCOL:
+        return f"--set {setting}"
+    if value in ("true", "false"):
+        return f"--{name}" if value == "true" else ""
+    return f"--{name} {'0' if value == 'null' else value}"
 
 
 def by_seed(runs: pd.DataFrame, metric: str) -> pd.Series:

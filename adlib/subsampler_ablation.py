@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from adlib.patchcore_ablation import METRICS, chosen, text
-from adlib.report import Paired, mean_sd, paired, reported
+from adlib.patchcore_ablation import DATASET, METRICS, SEEDS, chosen, text
+from adlib.report import Paired, command, mean_sd, paired, reported
 from adlib.tables import NOTHING
 
 ARMS: dict[str, dict[str, Any]] = {
@@ -22,6 +22,13 @@ ARMS: dict[str, dict[str, Any]] = {
     "proxies, + as printed": {"subsampler": "proxies", "proxy_sign": "plus"},
 }
 """Subsamplers and how figures call them; Eq. 8 prints a sign that cannot be meant."""
+MOST = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5)
+FRACTIONS = {
+    "coreset": MOST,
+    "random": MOST,
+    "proxies": (0.001, 0.01),  # every step of their optimiser costs as much as the bank is large
+    "proxies, + as printed": (0.001, 0.01),
+}
 WHOLE: dict[str, Any] = {"subsampler": "none"}
 USED = "bank_used"  # column: share of the bank that was nearest to some test patch
 
@@ -116,6 +123,24 @@ def difference_table(runs: pd.DataFrame, backbone: str, reference: str = "corese
     ]
     order = [heading, "kept", *METRICS.values(), "seeds x categories"]
     return pd.DataFrame(rows, columns=order).fillna(NOTHING)
+
+
+def missing_commands(runs: pd.DataFrame, backbone: str, categories: list[str]) -> list[str]:
+    """Return the commands that make what Fig. 5 lacks on some categories, none if it is whole."""
+    commands = []
+    for arm, settings in ARMS.items():
+        gaps: dict[str, list[float]] = {}
+        for fraction in FRACTIONS[arm]:
+            found = chosen(runs, text({"fraction": fraction} | settings), backbone)
+            there = set() if found.empty else set(found["category"])
+            for category in categories:
+                if category not in there:
+                    gaps.setdefault(category, []).append(fraction)
+        for lacking in dict.fromkeys(tuple(of) for of in gaps.values()):
+            where = [category for category, of in gaps.items() if tuple(of) == lacking]
+            run = text({"fraction": ",".join(f"{f:g}" for f in lacking)} | settings)
+            commands.append(command(run, DATASET, " --category ".join(where), backbone, SEEDS))
+    return commands
 
 
 def used_table(curve: pd.DataFrame) -> pd.DataFrame:

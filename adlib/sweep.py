@@ -23,7 +23,7 @@ from adlib import datasets, parameters, records
 from adlib.backbones import Backbone
 from adlib.ensemble import Ensemble, open_backbone
 from adlib.errors import InputError
-from adlib.evaluate import METHODS, Experiment, Run, Shots, grid
+from adlib.evaluate import METHODS, Experiment, Run, Shots, grid, reads_images
 
 SHOWN = ("image_auroc", "pixel_auroc", "aupro", "f1_misclassified")
 MOST_SEEDS = 10_000
@@ -157,7 +157,9 @@ def run(
     # a network is opened as deep as a run needs it, so that the record of a run does not depend on
     # what else the plan holds
     depths = sorted({max(3, method.depth(values)) for values, _ in runs})
-    backbones = {depth: plan.open_backbone(depth) for depth in depths}
+    backbones = {
+        depth: None if reads_images(plan.method) else plan.open_backbone(depth) for depth in depths
+    }
     first = runs[0][0]
     varying = [name for name in first if len({repr(values[name]) for values, _ in runs}) > 1]
     fresh = 0

@@ -36,6 +36,7 @@ def jl_table1(results: Path | str = "results", backbone: str = "resnet18") -> pd
     printed = reported(results)
     printed = printed[
         (printed["metric"] == "pixel_auroc")
+        & printed["method"].isin(JL_METHODS)
         & (
             (printed["paper"] == "jl_padim") & (printed["where"] == "Table 1")
             | (printed["source"] != "paper")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from adlib.report import PROTOCOL, Paired, paired
+from adlib.report import PROTOCOL, Paired, command, paired
 
 SHOWN = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
 
@@ -50,7 +50,7 @@ PADIM_VARIANTS = [
 PATCHCORE_BASELINE: dict[str, object] = COMMON | {
     "method": "patchcore", "layers": "2+3", "patch_size": 3, "stride": 1, "border": "zeros",
     "embedding": "concat", "embedding_dim": None, "subsampler": "coreset", "fraction": 0.01,
-    "coreset_dim": 128, "start": "random", "distance": "l2", "neighbors": 1, "reweight": 3,
+    "coreset_dim": 128, "start": "random", "distance": "l2", "neighbors": 1, "reweight": 9,
     "search": "exact", "sigma": 4.0,
 }  # fmt: skip
 # parameters without effect are null in a record
@@ -63,14 +63,13 @@ PATCHCORE_VARIANTS = [
     Variant("squared distances, no weight", "released code",
             {"distance": "squared", "reweight": 1}),
     Variant("greedy selection from ten random points", "released code", _APPROXIMATE),
+    Variant("all of the above (preset official)", "released code",
+            _POOLED | _APPROXIMATE | {"distance": "squared", "reweight": 1}),
     Variant("masks resized bilinearly, only full pixels kept", "released code",
             {"masks": "official"}),
-    Variant("all of the above (preset official)", "released code",
-            _POOLED | _APPROXIMATE
-            | {"distance": "squared", "reweight": 1, "masks": "official"}),
     Variant("mean distance to 5 neighbours", "released code's default, not its README",
             {"neighbors": 5}),
-    Variant("b = 9 in Eq. 7", "anomalib's default", {"reweight": 9}),
+    Variant("b = 3 in Eq. 7", "quoted by its readers; the paper names no b", {"reweight": 3}),
     Variant("256 x 256 without centre crop", "anomalib's default", {"crop": 256}),
     Variant("no zeros averaged in at the border", "open in the text; an option here",
             {"border": "inside"}),
@@ -132,13 +131,26 @@ def patchcore_effects(runs: pd.DataFrame) -> str:
     table = effects(runs, PATCHCORE_BASELINE, PATCHCORE_VARIANTS) if len(runs) else pd.DataFrame()
     if table.empty:
         return "No variant is recorded yet."
-    lacking = [v.name for v in PATCHCORE_VARIANTS if v.name not in set(table["what differs"])]
+    lacking = [v for v in PATCHCORE_VARIANTS if v.name not in set(table["what differs"])]
     return (
         "Difference from PatchCore-1 % as the paper describes it (ResNet-18), percentage points "
         "with a 95 % interval over seeds. Other masks change what the map is compared with, not "
         "the map: their row leaves the image AUROC as it is.\n\n"
         + table.to_markdown(index=False, disable_numparse=True)
-        + (f"\n\nNot run yet: {'; '.join(lacking)}." if lacking else "")
+        + "".join(f"\n\nNot run yet: {v.name} (`{patchcore_command(v)}`)." for v in lacking)
+    )
+
+
+def patchcore_command(variant: Variant) -> str:
+    """Return the command that runs a variant of PatchCore on one category."""
+    named = {
+        name: value
+        for name, value in variant.where.items()
+        if value is not None and name != "embedding_dim"  # what follows from the others
+    }
+    settings = " ".join(f"{name}={value}" for name, value in named.items())
+    return command(
+        f"patchcore fraction=0.01 {settings}", "mvtec_ad", "bottle", "resnet18", seeds="0-2"
     )
 
 

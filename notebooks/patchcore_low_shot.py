@@ -15,10 +15,10 @@
 # # Fig. 6: how few normal images suffice?
 #
 # The paper fits PatchCore, PaDiM and SPADE on 1 to 50 normal images and finds PatchCore ahead
-# everywhere: with 50 images, a fifth of what there is, it matches what others reach with all, and
-# with 5 images for segmentation and 1 for detection it matches SPADE. Which images are drawn matters
-# most when there are few of them, so here every number is drawn five times; a seed draws the same
-# images for all methods, which makes their differences paired.
+# everywhere: with 50 images, a fifth of what there is, it matches what others reach with all,
+# and with 5 images for segmentation and 1 for detection it matches SPADE. Which images are drawn
+# matters most when there are few of them, so here every number is drawn five times; a seed draws
+# the same images for all methods, which makes their differences paired.
 
 # %% tags=["parameters"]
 dataset: str = "embedded"  # data set of the live run {embedded, mvtec_ad}
@@ -35,9 +35,10 @@ results: str = "results"  # folder of records
 # %% [markdown]
 # ## Recorded on MVTec AD
 #
-# PatchCore keeps 10 % of its patches, PaDiM 100 channels, SPADE compares with the 50 nearest images or
-# all there are, by level 3 of the network (its own choice, level 4, is not among the weights at hand).
-# PaDiM's covariances need two images: with one it is not defined, and its line starts at two.
+# PatchCore keeps 10 % of its patches, PaDiM 100 channels, SPADE compares with the 50 nearest
+# images or all there are, by level 3 of the network (its own choice, level 4, is not among the
+# weights at hand) and on every second row and column, which is sixteen times cheaper. PaDiM's
+# covariances need two images: with one it is not defined, and its line starts at two.
 
 # %% tags=["remove-input"]
 import pandas as pd
@@ -98,9 +99,9 @@ Markdown(
 # %% [markdown]
 # ## How many images PatchCore needs to do what the others do with all
 #
-# The smallest number from which on the mean over draws stays at or above the other method's level
-# with all training images (209 to 320 in these categories), and both numbers in percent. *all*: only
-# with all images too; *never*: not even then.
+# The smallest number from which on the mean over draws stays at or above the other method's
+# level with all training images (209 to 320 in these categories), and both numbers in percent.
+# *all*: only with all images too; *never*: not even then.
 
 # %% tags=["remove-input"]
 gaps = patchcore_pages.not_run(
@@ -115,9 +116,9 @@ Markdown(
 # %% [markdown]
 # ## The same, live
 #
-# The three methods on the data named by the parameters, with the same code that made the records. The
-# embedded categories are small and easy: what is seen here is that the page runs, not what the paper
-# claims.
+# The three methods on the data named by the parameters, with the same code that made the
+# records. The embedded categories are small and easy: what is seen here is that the page runs,
+# not what the paper claims.
 
 # %% mystnb={"image": {"alt": "Three panels: image AUROC, pixel AUROC and AUPRO against the number of normal images on the live data, for PatchCore, PaDiM and SPADE.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-low-shot-live", "caption": "The same study, run while this page was built: mean over categories and draws, range over draws."}} tags=["remove-input"]
 settings = {

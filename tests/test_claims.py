@@ -15,9 +15,9 @@ from adlib import claims, report
 from adlib.claims import Effect, Evidence, Verdict
 from adlib.claims.attribution import Attribution
 from adlib.claims.cells import Cells, SingleRun
+from adlib.claims.commands import command
 from adlib.claims.curves import Plateau, Reaches
 from adlib.claims.derived import StageWidths, Theory, stage_widths
-from adlib.claims.evidence import command
 from adlib.claims.gains import Equal, Gain
 from adlib.claims.measured import ModelSize, Speedup
 from adlib.claims.printed import TableMean, TableOrder

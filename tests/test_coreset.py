@@ -11,10 +11,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import approximate_k_center_greedy as slow_approximate
 from reference import k_center_greedy as slow
 
 from adlib import coreset
-from adlib.coreset import k_center_greedy
+from adlib.coreset import approximate_k_center_greedy, k_center_greedy
 from adlib.errors import InputError
 
 
@@ -70,7 +71,7 @@ def test_the_list_of_brute_force(kind, d):
         assert np.array_equal(k_center_greedy(x, n, start=start), slow(x, n, start)), (N, n)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_the_list_of_brute_force_anywhere(data):
     kind = data.draw(st.sampled_from(KINDS))
@@ -82,8 +83,8 @@ def test_the_list_of_brute_force_anywhere(data):
 
 
 def test_many_phases_on_many_points():
-    x = cloud("images", 20_000, 48, 0)
-    assert np.array_equal(k_center_greedy(x, 600, start=11), slow(x, 600, 11))
+    x = cloud("images", 10_000, 48, 0)
+    assert np.array_equal(k_center_greedy(x, 400, start=11), slow(x, 400, 11))
 
 
 def test_ties_go_to_the_lowest_index():
@@ -124,6 +125,42 @@ def test_bad_input_is_one_sentence(features, n, start, words):
     with pytest.raises(InputError, match=words) as caught:
         k_center_greedy(features, n, start=start)
     assert "\n" not in str(caught.value)
+
+
+def test_bounds_hold_after_rounding():
+    """No sketch is farther from another than slack allows, and no ceiling is below a distance."""
+    from adlib import coreset_kernel as kernel
+
+    for kind in ("normal", "shifted", "images", "outlier", "huge"):
+        for d in (20, 128, 300):
+            x = cloud(kind, 400, d, 5)
+            state = coreset._state(x, 5, 0, kernel)
+            points, sketch = x.astype(np.float64), state.sketch.astype(np.float64)
+            for i in range(0, 400, 37):
+                true = np.linalg.norm(points - points[i], axis=1) * state.scale
+                short = np.linalg.norm(sketch[:, :32] - sketch[i, :32], axis=1)
+                whole = np.delete(sketch, [31, sketch.shape[1] - 1], axis=1)
+                inner = ((whole - whole[i]) ** 2).sum(axis=1)
+                upper = np.sqrt(inner + (sketch[:, -1] + sketch[i, -1]) ** 2)
+                assert (short <= true + state.slack).all()
+                assert (
+                    np.sqrt(inner + (sketch[:, -1] - sketch[i, -1]) ** 2) <= true + state.slack
+                ).all()
+                assert (upper >= true - state.slack).all()
+            assert state.slack < 0.03 * coreset.LEVELS, "bounds that are of use"
+
+
+def test_the_approximate_variant():
+    x = cloud("normal", 300, 6, 0)
+    starts = np.random.default_rng(4).choice(300, 10, replace=False)
+    assert np.array_equal(
+        approximate_k_center_greedy(x, 40, seed=4), slow_approximate(x, 40, starts)
+    )
+    assert not np.array_equal(
+        approximate_k_center_greedy(x, 40, seed=5), slow_approximate(x, 40, starts)
+    )
+    with pytest.raises(InputError, match=r"starts must lie in \[1, 300\]"):
+        approximate_k_center_greedy(x, 40, starts=301)
 
 
 def test_kernels_that_cannot_be_kept_still_run(tmp_path, root):

@@ -16,10 +16,11 @@ from adlib.claims import Evidence
 from adlib.claims.evidence import Rule
 from adlib.errors import InputError
 from adlib.fragments.markdown import block, cell, code, escape, list_table, table
+from adlib.fragments.overview import patchcore_glance
 from adlib.fragments.recorded import in_words
 from adlib.fragments.status import status
 from adlib.fragments.verdicts import caveat, summary
-from adlib.report import read_run
+from adlib.report import PROTOCOL, read_run
 
 NAMES = {
     "verdicts",
@@ -28,7 +29,10 @@ NAMES = {
     "status",
     "counts",
     "evidence-jl_padim",
+    "evidence-patchcore",
     "padim_effects",
+    "patchcore_answer",
+    "patchcore_effects",
     "bench",
 }
 
@@ -104,22 +108,39 @@ def test_the_same_records_give_the_same_bytes(made, few, ledger, tmp_path):
 def test_verdicts_name_every_claim_once(made, few, ledger):
     results = claims.judge(claims.read(ledger), Evidence.read(few))
     text = made["verdicts"]
-    assert text.count("\n* - ") == len(results) + 1
+    papers = {result.claim.paper for result in results}
+    rows = text.split("\n* - ")
+    assert len(rows) == 1 + len(results) + len(papers)  # a header a paper
     for claim, outcome in results:
-        (row,) = [row for row in text.split("\n* - ") if claim.claim in row]
+        (row,) = [row for row in rows if f"{claim.claim} *{claim.where}" in row]
         assert row.startswith(f"**{outcome.verdict.mark}\u00a0{outcome.verdict}**")
         assert f"{{doc}}`/{claim.page}`" in row and str(outcome.effect or "–") in row
-    first = text[text.index("Of ") : text.index("```")]
-    counted = [int(number) for number in re.findall(r"\d+", first)]
-    assert "; of 2 extensions of ours: " in first
-    assert sum(counted) == 2 * len(results)  # both totals, and the parts of each
-    ours = [row for row in text.split("\n* - ") if "; our extension.*" in row]
-    assert len(ours) == 2 == made["evidence-jl_padim"].count("; our extension; ")
+    ours = [row for row in rows if "; our extension.*" in row]
+    assert len(ours) == sum(result.claim.extension for result in results)
+    assert made["evidence-jl_padim"].count("; our extension; ") == 2
+
+
+def test_verdicts_are_counted_by_paper(made, few, ledger):
+    results = claims.judge(claims.read(ledger), Evidence.read(few))
+    counted = [row for row in cells_of(made["verdicts"]) if row[0].startswith(("JL", "PatchCore"))]
+    assert [row[0] for row in counted] == [
+        "JL report: claims",
+        "JL report: our extensions",
+        "PatchCore: claims",
+        "PatchCore: our extensions",
+    ]
+    for row in counted:
+        each = [int(number or 0) for number in row[1:]]
+        assert sum(each[:-1]) == each[-1]
+    assert sum(int(row[-1]) for row in counted) == len(results)
+    refuted = [r for r in results if r.outcome.verdict == "refuted by derivation"]
+    assert sum(int(row[5] or 0) for row in counted) == len(refuted)
 
 
 def test_evidence_holds_sentences_and_commands(made, few, ledger):
     for claim, outcome in claims.judge(claims.read(ledger), Evidence.read(few)):
-        entry = made["evidence-jl_padim"].partition(f"`{claim.id}`")[2].partition("\n\n**")[0]
+        text = made[f"evidence-{claim.paper}"]
+        entry = text.partition(f"`{claim.id}`")[2].partition("\n\n**")[0]
         assert outcome.evidence in entry and claim.why in entry
         assert all(command in entry for command in outcome.commands)
 
@@ -154,7 +175,7 @@ def test_directions_are_counted_apart():
     ]
     text = caveat(judged)
     assert (
-        "Of 5 paired comparisons in this table, 2 differ from 0 in the direction of the claim, "
+        "Of 5 paired comparisons in these tables, 2 differ from 0 in the direction of the claim, "
         "2 against it at the 5 % level; after Bonferroni's correction for 5 tests, 1 differs from "
         "0 in the direction of the claim, 2 against it."
     ) in text
@@ -220,7 +241,8 @@ def test_a_changed_record_changes_the_pages(few, made, ledger, tmp_path):
     paths = fragments.write_all(results, tmp_path / "out", ledger)
     new = {path.stem: path.read_text(encoding="utf-8") for path in paths}
     changed = {name for name in NAMES if new[name] != made[name]}
-    assert changed == NAMES - {"status", "counts", "bench"}
+    others = {"evidence-patchcore", "patchcore_answer", "patchcore_effects"}  # no run of it here
+    assert changed == NAMES - {"status", "counts", "bench"} - others
     first = new["verdicts"].partition("\n* - ")[2].split("\n* - ")[1]
     assert "reproduced" in first and "not reproduced" not in first
     assert "99.91 ±\u00a00.00 (2)" in new["glance"]
@@ -244,14 +266,14 @@ def test_status_counts_what_there_is(made):
     rows = cells_of(made["status"])
     assert rows[1][:6] == ["mvtec\\_ad", "bottle", "resnet18", "padim", "7", "2"]
     assert "14 records" in made["status"]
-    missing = {tuple(row[1:4]): row[4] for row in rows if row[0] == "Table 1"}
+    missing = {tuple(row[1:4]): row[4] for row in rows if row[0] == "JL report, Table 1"}
     wide = "`padim reduction=coordinate dim=550`"
     assert missing["wide\\_resnet50\\_2", wide, "15 of 15"] == "all"
     left = missing["resnet18", "`padim reduction=gaussian dim=100`", "13 of 15"]
     assert "screw" in left and "bottle" not in left
     commands = made["status"].partition("```console\n")[2].partition("\n```")[0].splitlines()
     assert len(commands) == len(set(commands)) > 3
-    known = ("adlib evaluate padim ", "python benchmarks/")
+    known = ("adlib evaluate ", "python benchmarks/", "make bench")
     assert all(text.startswith(known) for text in commands)
 
 
@@ -259,17 +281,60 @@ def test_the_commands_are_understood(made):
     from adlib import sweep
 
     for text in re.findall(r"^\s*adlib evaluate .*", made["status"], flags=re.M):
-        words = text.split()
+        words = [word for word in text.split() if word != "--squash"]
         options = dict(zip(words[3::2], words[4::2], strict=True))
+        assert options.keys() <= {"--dataset", "--root", "--backbone", "--set", "--seed"} | {
+            f"--{name}" for name in PROTOCOL
+        }
         settings = [b for a, b in zip(words, words[1:], strict=False) if a == "--set"]
         plan = sweep.Plan(
             method=words[2],
             dataset=options["--dataset"],
             backbone=options["--backbone"],
             seeds=sweep.read_seeds(options["--seed"]),
+            shots=sweep.read_counts(options["--shots"]) if "--shots" in options else (),
             settings=settings,
         )
         assert plan.combinations()
+
+
+def test_readme_shows_what_the_ledger_marks(few, ledger):
+    text = fragments.readme_block(few, ledger)
+    results = claims.judge(claims.read(ledger), Evidence.read(few))
+    marked = [result.claim.claim for result in results if result.claim.telling]
+    rows = [row for row in cells_of(text) if len(row) == 3]
+    assert len(rows) == 1 + len(marked) and 5 <= len(marked) <= 15
+    assert all(claim in row[1] for claim, row in zip(marked, rows[1:], strict=True))
+
+
+def test_means_are_over_whole_rows_only():
+    """A run that lacks a category of PatchCore-1 % has no mean; the others have one a seed."""
+    rows = [
+        {
+            "method": method,
+            "dataset": "mvtec_ad",
+            "category": name,
+            "backbone": "resnet18",
+            "precision": "float32",
+            "weights": "IMAGENET1K_V1",
+            "image_auroc": value / 100,
+        }
+        | PROTOCOL
+        | values
+        | {"seed": seed}
+        for run, cells in {
+            "patchcore fraction=0.01": {"bottle": (99, 97), "screw": (95, 93)},
+            "padim dim=100": {"bottle": (90, 92)},
+        }.items()
+        for method, values in [read_run(run)]
+        for name, both in cells.items()
+        for seed, value in enumerate(both)
+    ]
+    text = patchcore_glance(Evidence(pd.DataFrame(rows), pd.DataFrame()))
+    assert "Means over bottle, screw of MVTec AD, ResNet-18" in text and "PaDiM" not in text
+    (_, row) = cells_of(text)
+    assert row == ["PatchCore, 1 %", "–", "–", "96.00 ±\u00a01.41 (2)"]
+    assert patchcore_glance(Evidence(pd.DataFrame(), pd.DataFrame())) == ""
 
 
 def test_hostile_names_stay_text(few, ledger, tmp_path):
@@ -346,7 +411,7 @@ def test_the_block_is_replaced_alone(few, ledger, tmp_path):
     assert fragments.write_readme(few, readme, ledger) == readme
     text = readme.read_text(encoding="utf-8")
     assert text.startswith("# Before\n") and text.endswith("-->\nafter\n") and "old" not in text
-    assert "checkable claims" in text and "| bottle |" in text
+    assert "| JL report: claims |" in text and "| bottle |" in text
     assert "{doc}" not in text  # GitHub shows it, not MyST
     before = readme.stat().st_mtime_ns
     fragments.write_readme(few, readme, ledger)

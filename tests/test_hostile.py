@@ -15,7 +15,11 @@ import torch
 from PIL import Image
 from test_cli import adlib  # noqa: F401 - the fixture
 
-from adlib import records
+from adlib import datasets, records
+from adlib.backbones import Backbone
+from adlib.errors import InputError
+from adlib.padim import PaDiM
+from adlib.patchcore import PatchCore
 
 
 @pytest.fixture
@@ -94,7 +98,11 @@ def one_image(nut: Path) -> None:
         (None, ["--device", "tpu"], ["auto, cpu or cuda", "'tpu'"]),
         (None, ["--precision", "int8"], ["no precision 'int8'", "bfloat16"]),
         (None, ["--crop", "65"], ["crop must be at most resize"]),
-        (None, ["--crop", "0"], ["crop must be a positive"]),
+        (None, ["--crop", "-1"], ["crop must be a positive"]),
+        (None, ["--masks", "linear"], ["masks must be one of nearest, official"]),
+        (None, ["--preset", "paper"], ["PaDiM has no preset 'paper'"]),
+        (None, ["--shots", "0"], ["--shots takes whole numbers >= 1"]),
+        (None, ["--shots", "99"], ["shots must lie in [1, 6]", "found 99"]),
         (None, ["--root", "data/nut/train/good"], ["give"]),
         (None, ["--root", "data/nut"], ["this is one category"]),
         (None, ["--json", "data"], ["is a folder"]),
@@ -115,6 +123,49 @@ def test_one_sentence_and_status_2(change, words, said, adlib, data):  # noqa: F
     for part in said:
         assert part in line
     assert records.read_all("results") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--set", "fraction=0"], ["fraction must be a number > 0 and <= 1, found 0"]),
+        (["--set", "fraction=1.01"], ["fraction must be a number > 0 and <= 1, found 1.01"]),
+        (["--set", "fraction=0.001"], ["reweight must be at most", "members of the bank, found 9"]),
+        (["--set", "neighbors=500", "--set", "reweight=1"], ["neighbors must be at most"]),
+        (["--set", "patch_size=2"], ["patch_size must be one of 1, 3, 5"]),
+        (["--set", "layers=3+2"], ["layers must be a text", "'3+2'"]),
+        (["--set", "subsampler=kmeans"], ["'coreset', 'approximate'", "'kmeans'"]),
+        (["--preset", "offical"], ["no preset 'offical'", "did you mean official?"]),
+    ],
+)
+def test_bad_settings_of_patchcore(words, said, adlib, data):  # noqa: F811
+    status, out, err = adlib("evaluate", "patchcore", "--root", data, *tiny.SMALL, *words)
+    assert (status, out) == (2, "")
+    (line,) = err.splitlines()
+    for part in said:
+        assert part in line
+    assert records.read_all("results") == []
+
+
+def test_images_smaller_than_the_crop_are_named(data):
+    tiny.picture(data / "nut" / "train" / "good" / "002.png", size=(40, 300))
+    category = datasets.load("mvtec_ad", "nut", data, datasets.Transform(None, 60))
+    detector = PatchCore(backbone=Backbone("efficientnet_lite0"))
+    with pytest.raises(InputError, match="002.png: The crop of 60 pixels must fit .* 40 x 300"):
+        detector.fit(category.train)
+
+
+def test_images_of_another_size_than_in_training(data):
+    """PatchCore takes them, PaDiM cannot and says so."""
+    network = Backbone("efficientnet_lite0")
+    small, large = (
+        datasets.load("mvtec_ad", "nut", data, datasets.Transform(64, crop)) for crop in (48, 64)
+    )
+    scores = PatchCore(backbone=network).fit(small.train).score(large.test)
+    assert scores.map.shape == (6, 64, 64)
+    padim = PaDiM(backbone=network, dim=5).fit(small.train)
+    with pytest.raises(InputError, match="models each position: images must be .48, 48. pixels"):
+        padim.score(large.test)
 
 
 def test_an_unknown_method_lists_the_known(adlib, data):  # noqa: F811

@@ -14,8 +14,9 @@ from reference import all_neighbors
 
 from adlib import nearest as module
 from adlib.errors import InputError
+from adlib.ivfpq import IVFPQ
 from adlib.levels import NotFinite
-from adlib.nearest import IVFPQ, NearestNeighbors, squared_distances
+from adlib.nearest import NearestNeighbors, squared_distances
 
 FILTERS = {"axes": module._Axes, "product": module._Product}
 
@@ -115,6 +116,18 @@ def test_coarser_products_change_nothing(kind, precision):
         assert_exact(bank, x, 3, kind)
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize("precision, factor", [("highest", None), ("medium", torch.bfloat16)])
+def test_the_error_of_a_product_is_bounded(monkeypatch, precision, factor):
+    """Whether or not this machine has products that round their factors to bfloat16."""
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: precision)
+    x, m = (torch.from_numpy(features(60, seed=seed)) for seed in (1, 2))
+    product = x.to(factor or x.dtype).float() @ m.to(factor or m.dtype).float().T
+    error = (product - x.double() @ m.double().T).abs()
+    bound = module._product_error(40) * (x.abs().double() @ m.abs().double().T)
+    assert (error <= bound).all()
+    assert (error > bound / 100).any()
 
 
 # laws

@@ -20,8 +20,8 @@ rule                   question                                                 
 ``bound``              Does an amount keep the stated bound?                      ``amounts``
 ``cheaper``            Does A need less time or memory than B, by the records?    ``amounts``
 ``cells``              Are the printed numbers reproduced?                        ``cells``
-``table_values``       Are printed means and sums over a data set reached?        ``amounts``
-``solved``             Is the stated share of all categories solved?              ``amounts``
+``table_values``       Are printed means and sums over a data set reached?        ``values``
+``solved``             Is the stated share of all categories solved?              ``values``
 ``single_run``         Are the printed differences above the spread over seeds?   ``cells``
 ``speedup``            Is a change as much faster as printed, and is the whole?   ``measured``
 ``model_size``         Does memory shrink by the printed factor?                  ``measured``

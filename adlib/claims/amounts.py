@@ -1,20 +1,19 @@
-"""Rules that hold one amount against a bound, a printed value or another run's amount."""
+"""Rules that hold one amount against a bound or against another run's amount."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
-from adlib.claims.evidence import COUNTS, Evidence, Rule, RunText, command, unit_of
+from adlib.claims.commands import commands
+from adlib.claims.evidence import Evidence, Rule, RunText, unit_of
 from adlib.claims.gains import Versus
-from adlib.claims.verdict import Effect, Outcome, Verdict, joined, plain, signed
+from adlib.claims.verdict import Effect, Outcome, Verdict, plain, signed
 
 SHARES = ("bank_used",)  # recorded as fractions, shown in percent
 UNITS = {"bank_used": "% of the bank", "image_auroc": "% image AUROC"}
-MANY = 5  # more cells than that are summed up
 
 
 class Above(Versus):
@@ -29,7 +28,7 @@ class Above(Versus):
 
     def judge(self, evidence: Evidence, tolerance: float) -> Outcome:
         """Answer from one difference a category."""
-        left, right = (_means(evidence, r, self.backbone, self.metric) for r in self._runs())
+        left, right = (means_of(evidence, r, self.backbone, self.metric) for r in self._runs())
         gains = (left - right).dropna()
         if gains.empty:
             return evidence.not_run(self.backbone, self.better, self.worse)
@@ -72,7 +71,7 @@ class Bound(Rule):
     def judge(self, evidence: Evidence, tolerance: float) -> Outcome:
         """Answer from the means of the categories."""
         scale = 100 if self.column in SHARES else 1
-        means = scale * _means(evidence, self.run, self.backbone, self.column)
+        means = scale * means_of(evidence, self.run, self.backbone, self.column)
         if means.empty:
             return evidence.not_run(self.backbone, self.run)
         if self.at_least is not None:
@@ -86,7 +85,10 @@ class Bound(Rule):
         each = ", ".join(f"{name} {value:.1f}" for name, value in means.items())
         unit = UNITS.get(self.column, self.column)
         effect = Effect(float(means.mean()), unit, sample=f"mean of {len(means)} categories")
-        return Outcome(verdict, f"{each}; stated is {words}; the mean is {effect}.", effect)
+        text = (
+            f"The mean is {means.mean():.1f} {unit}, where {words} is stated; by category {each}."
+        )
+        return Outcome(verdict, text, effect)
 
 
 class Cheaper(Rule):
@@ -104,7 +106,7 @@ class Cheaper(Rule):
     def judge(self, evidence: Evidence, tolerance: float) -> Outcome:
         """Answer from the ratio of the means, category by category."""
         cheap, dear = (
-            _means(evidence, r, self.backbone, self.column) for r in (self.cheap, self.dear)
+            means_of(evidence, r, self.backbone, self.column) for r in (self.cheap, self.dear)
         )
         ratios = (dear / cheap).dropna()
         if ratios.empty:
@@ -121,93 +123,6 @@ class Cheaper(Rule):
         )
 
 
-class TableValues(Rule):
-    """Are printed values reached, each give or take the tolerance?
-
-    The runs are those that ``reported.csv`` names. A printed mean or sum needs every category.
-    Reproduced: all values that were run; partly: at least half of them; else not.
-    """
-
-    rule: Literal["table_values"]
-    where: str
-    metric: str
-    backbone: str
-    methods: list[str] = Field(min_length=1)
-
-    def judge(self, evidence: Evidence, tolerance: float) -> Outcome:
-        """Answer from one difference a printed value."""
-        cells = evidence.cells(self.where, self.backbone, self.metric)
-        cells = cells[cells["method"].isin(self.methods) & (cells["dataset"] == self.dataset)]
-        ours = pd.Series([self._ours(evidence, cell) for cell in cells.itertuples()], cells.index)
-        gaps = (ours - cells["value"]).dropna()
-        if gaps.empty:
-            return self._not_run(evidence, cells)
-        good = int((gaps.abs() <= tolerance).sum())
-        verdict = Verdict.PARTLY if 2 * good >= len(gaps) else Verdict.NOT_REPRODUCED
-        verdict = Verdict.REPRODUCED if good == len(gaps) else verdict
-        each = ", ".join(
-            f"{cell.method} {cell.category} {ours[cell.Index]:.1f} against {cell.value:g}"
-            for cell in cells.loc[gaps.index].itertuples()
-        )
-        effect = Effect(float(gaps.mean()), unit_of(self.metric), sample=f"{len(gaps)} values")
-        text = f"{good} of {len(gaps)} values that were run lie within ±{plain(tolerance)}: {each}."
-        return Outcome(verdict, text, effect)
-
-    def _ours(self, evidence: Evidence, cell) -> float:
-        wanted = evidence.whole(cell.category)
-        means = _means(evidence, cell.run, self.backbone, self.metric).reindex(wanted)
-        if means.isna().any():
-            return np.nan
-        return float(means.sum() if cell.category == "sum" else means.mean())
-
-    def _not_run(self, evidence: Evidence, cells: pd.DataFrame) -> Outcome:
-        printed = [f"{value:g}" for value in cells["value"]]
-        shown = joined(printed) if len(printed) <= MANY else f"{len(printed)} values"
-        unit = f" {COUNTS[self.metric]}" if self.metric in COUNTS else ""
-        commands = [command(run, self.dataset, self.backbone) for run in cells["run"].unique()]
-        number = len(set().union(*map(evidence.whole, cells["category"])))
-        return Outcome(
-            Verdict.NOT_TESTABLE,
-            f"Not run: the paper prints {shown}{unit} on `{self.backbone}`, which needs all "
-            f"{number} categories of `{self.dataset}` on that network.",
-            commands=tuple(commands),
-        )
-
-
-class Solved(Rule):
-    """Is the stated share of all categories solved: no image on the wrong side, in any run?"""
-
-    rule: Literal["solved"]
-    run: RunText
-    backbone: str
-    share: float = Field(gt=0, le=1)
-    metric: str = "f1_misclassified"
-
-    def judge(self, evidence: Evidence, tolerance: float) -> Outcome:
-        """Answer from the misclassified images of every category."""
-        wanted = evidence.whole("all")
-        wrong = _means(evidence, self.run, self.backbone, self.metric).reindex(wanted)
-        known = wrong.dropna()
-        solved = [str(name) for name, value in known.items() if value == 0]
-        if len(known) < len(wanted):
-            here = f", {len(solved)} of them solved" if len(known) else ""
-            return Outcome(
-                Verdict.NOT_TESTABLE,
-                f"Not run: `{self.run}` on `{self.backbone}` has {len(known)} of {len(wanted)} "
-                f"categories{here}.",
-                commands=(command(self.run, self.dataset, self.backbone),),
-            )
-        share = len(solved) / len(wanted)
-        reached = share >= self.share - tolerance
-        verdict = Verdict.REPRODUCED if reached else Verdict.NOT_REPRODUCED
-        return Outcome(
-            verdict,
-            f"{len(solved)} of {len(wanted)} categories have no misclassified image"
-            f"{': ' + joined(solved) if solved else ''}.",
-            Effect(share, "of the categories"),
-        )
-
-
 class NotAtHand(Rule):
     """What no code or weights here can decide: says why, and which run would begin to.
 
@@ -221,11 +136,11 @@ class NotAtHand(Rule):
 
     def judge(self, evidence: Evidence, tolerance: float) -> Outcome:
         """Answer with the reason and the commands."""
-        commands = tuple(command(run, self.dataset, self.backbone) for run in self.runs)
-        return Outcome(Verdict.NOT_TESTABLE, self.reason, commands=commands)
+        begin = commands(self.runs, self.dataset, self.backbone)
+        return Outcome(Verdict.NOT_TESTABLE, self.reason, commands=begin)
 
 
-def _means(evidence: Evidence, run: str, backbone: str, column: str) -> pd.Series:
+def means_of(evidence: Evidence, run: str, backbone: str, column: str) -> pd.Series:
     """Return the mean over seeds of each category."""
     values = evidence.values(run, backbone, column)
     return values.groupby("category")["value"].mean().astype(float)

@@ -14,10 +14,8 @@ import pandas as pd
 from pydantic import Field
 
 from adlib import report
-from adlib.claims.evidence import Evidence, Rule, RunText, effect_of
+from adlib.claims.evidence import METRIC_NAMES, Evidence, Rule, RunText, effect_of
 from adlib.claims.verdict import Outcome, Verdict, joined, plain, signed
-
-NAMES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
 
 
 class Keeps(Rule):
@@ -83,8 +81,8 @@ class BestOf(Rule):
         )
         return Outcome(
             verdict,
-            f"{NAMES.get(self.metric, self.metric)} of {_apart(self.best, closest)} minus that of "
-            f"the others: {each}.",
+            f"{METRIC_NAMES.get(self.metric, self.metric)} with {_apart(self.best, closest)} minus "
+            f"that with each of the others: {each}.",
             effect_of(found[closest])._replace(
                 sample=f"against {_apart(closest, self.best)}, {effect_of(found[closest]).sample}"
             ),
@@ -124,7 +122,7 @@ class Dominates(Rule):
             verdict = Verdict.REPRODUCED if len(ahead) == len(runs) else Verdict.PARTLY
         least = min(found, key=lambda value: found[value].mean)
         each = ", ".join(f"{plain(value)}: {_interval(pair)}" for value, pair in found.items())
-        text = f"Ahead, with the interval, at {len(ahead)} of {len(runs)} values ({each})"
+        text = f"Ahead, with the interval, at {len(ahead)} of {len(runs)} values; by value {each}"
         if behind:
             text += f"; behind at {joined([*map(plain, behind)])}"
         if missing:
@@ -163,7 +161,7 @@ class Somewhere(Rule):
         if any(pair.low > tolerance for pair in found.values()):
             verdict = Verdict.REPRODUCED
         each = ", ".join(f"{plain(value)}: {_interval(pair)}" for value, pair in found.items())
-        names = joined([NAMES.get(metric, metric) for metric in self.metrics])
+        names = joined([METRIC_NAMES.get(metric, metric) for metric in self.metrics])
         shown = effect_of(found[most])
         return Outcome(
             verdict,

@@ -10,9 +10,11 @@ from typing import Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from adlib.claims.evidence import Evidence, Rule
+from adlib.claims.evidence import METRIC_NAMES, Evidence, Rule
 from adlib.claims.verdict import Effect, Outcome, Verdict, joined, plain, signed
 from adlib.errors import InputError
+
+METHODS = {"spade": "SPADE", "padim": "PaDiM"}
 
 
 class PrintedCell(BaseModel):
@@ -97,7 +99,7 @@ class ErrorRows(Rule):
         cells = joined(
             [
                 f"{cell.where} prints {cell.value:g} with an error of {cell.value_error:g} "
-                f"({cell.metric}, {cell.backbone or cell.method})"
+                f"({METRIC_NAMES[cell.metric]}, {cell.backbone or cell.method})"
                 for cell in wrong.itertuples()
             ]
         )
@@ -137,8 +139,8 @@ class Lead(Rule):
             return Outcome(Verdict.NOT_TESTABLE, f"The tables agree: {text}.", effect)
         cells = joined(
             [
-                f"over {cell.rival} in {cell.metric} {signed(cell.quoted)} in {cell.where} and "
-                f"{signed(cell.again)} in {self.again}"
+                f"over {METHODS.get(cell.rival, cell.rival)} in {METRIC_NAMES[cell.metric]} it is "
+                f"{signed(cell.quoted)} in {cell.where} and {signed(cell.again)} in {self.again}"
                 for cell in smaller.itertuples()
             ]
         )

@@ -13,12 +13,14 @@ import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from adlib import bench_report, records, report
-from adlib.claims.verdict import Effect, Outcome, Verdict
+from adlib.claims.commands import commands
+from adlib.claims.verdict import Effect, Outcome, Verdict, joined
 from adlib.datasets import magnetic_tile, mstc, mvtec_ad
 from adlib.errors import InputError
 
-SEEDS = {"padim": "0-9"}  # the recorded ones; of other methods "0-2", and "0-4" with few images
 COUNTS = {"f1_misclassified": "images"}  # columns that count: shown in their own unit, not percent
+METRIC_NAMES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
+NAMED = 2  # missing runs that a sentence names
 SCENES = [f"{number:02}" for number in range(1, 13)]  # of mSTC
 WHOLE = ("mean", "sum", "all")  # what papers print in place of a category
 
@@ -86,6 +88,19 @@ class Evidence:
         """The records of this data set."""
         return self.runs if self.runs.empty else self.runs[self.runs["dataset"] == self.dataset]
 
+    @cached_property
+    def _selected(self) -> dict[tuple[str, str], pd.DataFrame]:
+        return {}
+
+    def select(self, run: str, backbone: str) -> pd.DataFrame:
+        """Return the records here that answer a text; the claims ask for the same ones often."""
+        if (run, backbone) not in self._selected:
+            here = self.here
+            if len(here):
+                here = here[(here["method"] == run.split()[0]) & (here["backbone"] == backbone)]
+            self._selected[run, backbone] = report.select(here, run, backbone)
+        return self._selected[run, backbone]
+
     def whole(self, category: str) -> list[str]:
         """Return the categories behind a printed one: all of them for a mean, a sum or ``all``."""
         return categories_of(self.dataset) if category in WHOLE else [category]
@@ -95,7 +110,7 @@ class Evidence:
 
         Metrics come in percent, everything else as recorded. A run without a seed has seed -1.
         """
-        chosen = report.select(self.here, run, backbone)
+        chosen = self.select(run, backbone)
         if chosen.empty or column not in chosen:
             return pd.DataFrame(columns=["category", "seed", "value"])
         scale = 100 if column in report.METRICS else 1
@@ -138,35 +153,19 @@ class Evidence:
         return (cells[better] - cells[worse]).round(10)
 
     def not_run(self, backbone: str, *runs: str, why: str = "") -> Outcome:
-        """Answer that what would decide was not run; names each run that is missing."""
-        empty = [run for run in runs if report.select(self.here, run, backbone).empty]
-        what = " and ".join(f"`{run}`" for run in empty or runs)
+        """Answer that what would decide was not run; names runs that are missing."""
+        empty = [run for run in runs if self.select(run, backbone).empty]
+        missing = list(dict.fromkeys(empty or runs))
+        shown = [f"`{run}`" for run in missing[:NAMED]]
+        shown += [f"{len(missing) - NAMED} more"] if len(missing) > NAMED else []
+        what = joined(shown)
         lack = f"no record of {what}" if empty else f"fewer than two common seeds of {what}"
         reason = f"{why}; " if why else ""
-        commands = tuple(command(run, self.dataset, backbone) for run in empty or runs)
         return Outcome(
-            Verdict.NOT_TESTABLE, f"Not run: {reason}{lack} on `{backbone}`.", commands=commands
+            Verdict.NOT_TESTABLE,
+            f"Not run: {reason}{lack} on `{backbone}`.",
+            commands=commands(missing, self.dataset, backbone),
         )
-
-
-def command(run: str, dataset: str, backbone: str, categories: tuple[str, ...] = ()) -> str:
-    """Return the command that makes the runs of a text, of all categories unless some are named."""
-    method, *settings = run.split()
-    parts = ["adlib evaluate", method, f"--dataset {dataset} --root DIR"]
-    parts += [f"--category {name}" for name in categories]
-    parts += [f"--backbone {backbone}", *map(_option, settings)]
-    few = "0-4" if any(setting.startswith("shots=") for setting in settings) else "0-2"
-    return " ".join([*parts, f"--seed {SEEDS.get(method, few)}"])
-
-
-def _option(setting: str) -> str:
-    """Write ``name=value`` as the command line takes it: what is done to the data by its name."""
-    name, _, value = setting.partition("=")
-    if name not in report.PROTOCOL:
-        return f"--set {setting}"
-    if name == "squash":
-        return "--squash"
-    return f"--{name} {0 if value == 'null' else value}"
 
 
 def categories_of(dataset: str) -> list[str]:

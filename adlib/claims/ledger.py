@@ -22,6 +22,7 @@ from adlib.claims import (
     patchcore,
     printed,
     times,
+    values,
 )
 from adlib.claims.evidence import Evidence
 from adlib.claims.verdict import Outcome
@@ -42,8 +43,8 @@ AnyRule = Annotated[
     | amounts.Above
     | amounts.Bound
     | amounts.Cheaper
-    | amounts.TableValues
-    | amounts.Solved
+    | values.TableValues
+    | values.Solved
     | amounts.NotAtHand
     | measured.Speedup
     | measured.ModelSize

@@ -200,7 +200,7 @@ def _other_size(rule: PatchCoreTheory, tolerance: float) -> Outcome:
         Verdict.REPRODUCED if holds else Verdict.NOT_REPRODUCED,
         f"Fitted on images of 128 x 128, PatchCore {state[works['PatchCore']]} images of 192 x 128 "
         f"and PaDiM {state[works['PaDiM']]} them.",
-        Effect(float(sum(works.values())), "of the 2 methods score another size"),
+        Effect(float(sum(works.values())), "of 2 methods scores another size"),
     )
 
 

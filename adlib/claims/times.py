@@ -1,7 +1,7 @@
 """The rule about time per image, from the committed measurement of whole methods side by side.
 
-``results/bench/patchcore.json`` holds ``rows``: each with ``method``, ``setting`` (what a run's
-text says behind the method, as ``fraction=0.01``), ``dataset``, ``category``, ``backbone`` and
+``results/bench/patchcore.json`` holds ``rows``: each with ``setting`` (a run's text, as
+``patchcore fraction=0.01``), ``dataset``, ``category``, ``backbone`` and
 ``milliseconds_per_image`` with ``total``.
 """
 
@@ -65,7 +65,7 @@ class Faster(Rule):
         return {
             (row["dataset"], row["category"]): float(row["milliseconds_per_image"]["total"])
             for row in rows
-            if row["backbone"] == self.backbone and _same(f"{row['method']} {row['setting']}", run)
+            if row["backbone"] == self.backbone and _same(row["setting"], run)
         }
 
     def _quoted(self, evidence: Evidence) -> str:

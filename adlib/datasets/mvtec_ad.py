@@ -12,6 +12,7 @@ from pathlib import Path
 
 from adlib.datasets.decode import SUFFIXES, read_size
 from adlib.datasets.folder import GOOD, Category, Images, Sample, Transform
+from adlib.datasets.listing import contents, folders, images, is_folder
 from adlib.errors import InputError
 
 NAME = "mvtec_ad"
@@ -48,7 +49,7 @@ def categories(root: Path | None) -> list[str]:
     found = _categories_in(root)
     if not found:
         raise InputError(
-            f"The root folder must hold categories as {LAYOUT}; found {_contents(root)} in {root}"
+            f"The root folder must hold categories as {LAYOUT}; found {contents(root)} in {root}"
             f"{_near_miss(root)}; {OBTAIN}."
         )
     return found
@@ -82,7 +83,7 @@ def category(name: str, root: Path | None, transform: Transform, dataset: str = 
     folder = root / str(name)
     if not isinstance(name, str) or name in {"", ".", ".."} or Path(name).name != name:
         raise InputError(f"The category must be one of {', '.join(names)}, found {name!r}.")
-    if name not in names and not (_is_folder(folder) and _folders(folder)):
+    if name not in names and not (is_folder(folder) and folders(folder)):
         close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.7)
         hint = f" (did you mean {close[0]}?)" if close else ""
         raise InputError(
@@ -97,11 +98,11 @@ def category(name: str, root: Path | None, transform: Transform, dataset: str = 
 
 def _train_good(folder: Path) -> list[Path]:
     good = folder / "train" / GOOD
-    paths = _images(good) if _is_folder(good) else []
+    paths = images(good) if is_folder(good) else []
     if not paths:
-        parent = good if _is_folder(good) else good.parent
-        found = _contents(parent) if _is_folder(parent) else _contents(folder)
-        where = parent if _is_folder(parent) else folder
+        parent = good if is_folder(good) else good.parent
+        found = contents(parent) if is_folder(parent) else contents(folder)
+        where = parent if is_folder(parent) else folder
         raise InputError(
             f"{good} must hold the normal training images ({_formats()}), found {found} in {where}."
         )
@@ -111,7 +112,7 @@ def _train_good(folder: Path) -> list[Path]:
 def _test_samples(folder: Path) -> list[Sample]:
     """Collect the test images, kinds in alphabetical order, with their masks."""
     test = folder / "test"
-    by_defect = {d: _images(test / d) for d in _folders(test)} if _is_folder(test) else {}
+    by_defect = {d: images(test / d) for d in folders(test)} if is_folder(test) else {}
     by_defect = {defect: paths for defect, paths in by_defect.items() if paths}
     defects = [defect for defect in by_defect if defect != GOOD]
     if GOOD not in by_defect or not defects:
@@ -119,7 +120,7 @@ def _test_samples(folder: Path) -> list[Sample]:
         raise InputError(
             f"{test} must hold normal images in 'good' and anomalous ones in at least one other "
             f"folder, found no {missing.removeprefix('a ')} with images ({_formats()}), "
-            f"only {_contents(test) if _is_folder(test) else 'no such folder'}."
+            f"only {contents(test) if is_folder(test) else 'no such folder'}."
         )
     masks = _masks(folder / "ground_truth", {d: by_defect[d] for d in defects})
     return [
@@ -131,12 +132,12 @@ def _test_samples(folder: Path) -> list[Sample]:
 
 def _masks(truth: Path, by_defect: dict[str, list[Path]]) -> dict[Path, Path]:
     """Pair images with masks; ``ground_truth/good``, which some tools write, is ignored."""
-    if not _is_folder(truth):
+    if not is_folder(truth):
         return {}
     pairs: dict[Path, Path] = {}
-    for defect in _folders(truth):
+    for defect in folders(truth):
         if defect != GOOD:
-            pairs.update(_pairs(_images(truth / defect), by_defect.get(defect, []), defect))
+            pairs.update(_pairs(images(truth / defect), by_defect.get(defect, []), defect))
     without = [path for paths in by_defect.values() for path in paths if path not in pairs]
     if pairs and without:
         warnings.warn(
@@ -186,7 +187,7 @@ def _existing(root: Path | None) -> Path:
     needs = f"The data set {NAME} needs the folder that holds its categories (--root DIR)"
     if root is None:
         raise InputError(f"{needs}, laid out as {LAYOUT}, and none was given; {OBTAIN}.")
-    if not _is_folder(root):
+    if not is_folder(root):
         what = "a file" if root.is_file() else "nothing"
         raise InputError(f"{needs}, laid out as {LAYOUT}; found {what} at {root}; {OBTAIN}.")
     return root
@@ -194,12 +195,12 @@ def _existing(root: Path | None) -> Path:
 
 def _near_miss(root: Path) -> str:
     """Say which folder was probably meant."""
-    if _is_folder(root / "train") or _is_folder(root / "test"):
+    if is_folder(root / "train") or is_folder(root / "test"):
         return f"; this is one category, so give the folder above it, {root.parent}"
     for above in list(root.parents)[:3]:
         if _categories_in(above) and root.name in {"train", "test", "ground_truth", GOOD}:
             return f"; this lies inside a category, so give {above}"
-    below = [name for name in _folders(root) if _categories_in(root / name)]
+    below = [name for name in folders(root) if _categories_in(root / name)]
     if below:
         return f"; the categories are one level further down, so give {root / below[0]}"
     packed = [p.name for p in root.iterdir() if p.name.endswith((".tar.xz", ".tar", ".zip"))]
@@ -207,43 +208,7 @@ def _near_miss(root: Path) -> str:
 
 
 def _categories_in(folder: Path) -> list[str]:
-    return [name for name in _folders(folder) if _is_folder(folder / name / "train")]
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}).") from error
-
-
-def _entries(folder: Path) -> list[Path]:
-    """List what is in a folder without hidden entries, sorted by name."""
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise InputError(f"{folder} cannot be read ({error.strerror}).") from error
-
-
-def _folders(folder: Path) -> list[str]:
-    return [path.name for path in _entries(folder) if _is_folder(path)]
-
-
-def _images(folder: Path) -> list[Path]:
-    """List the image files of a folder; links are followed, other files ignored."""
-    paths = [path for path in _entries(folder) if path.suffix.lower() in SUFFIXES]
-    for path in paths:
-        if path.is_symlink() and not path.exists():
-            raise InputError(f"{path} is a link to a file that does not exist.")
-    return [path for path in paths if path.is_file()]
-
-
-def _contents(folder: Path, shown: int = 6) -> str:
-    names = [path.name + "/" * _is_folder(path) for path in _entries(folder)]
-    if not names:
-        return "nothing"
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return f"{', '.join(names[:shown])}{more}"
+    return [name for name in folders(folder) if is_folder(folder / name / "train")]
 
 
 def _formats() -> str:

@@ -6,7 +6,7 @@ file                         content
 ``verdicts.md``              every claim with its verdict, effect and page
 ``evidence-<paper>.md``      the same at length, for the chapter of that paper
 ``answer.md``                the paired contrasts that decide the JL chapter
-``glance.md``                results at a glance, category by category
+``glance.md``                results at a glance: by category, and PatchCore beside its rivals
 ``status.md``                what ran, when, how long, with which versions; what did not, and how to
 ``counts.md``                images and masks of each recorded category
 ``padim_effects.md``         what departures from PaDiM as run here change
@@ -29,6 +29,7 @@ from adlib.bench_report import bench_tables
 from adlib.claims import Evidence
 from adlib.errors import InputError
 from adlib.fragments.markdown import DO_NOT_EDIT
+from adlib.fragments.overview import patchcore_glance, readme
 from adlib.fragments.patchcore import patchcore_answer
 from adlib.fragments.recorded import answer, counts, glance
 from adlib.fragments.status import status
@@ -87,8 +88,8 @@ def write_all(results: Path, out: Path, ledger: Path = LEDGER) -> list[Path]:
     texts = {
         "verdicts": verdicts(book, judged),
         "answer": answer(evidence),
-        "glance": glance(evidence),
-        "status": status(made, evidence, judged),
+        "glance": "\n\n".join(filter(None, [glance(evidence), patchcore_glance(evidence)])),
+        "status": status(made, evidence, judged, book.papers),
         "counts": counts(made),
         "padim_effects": padim_effects(records.table(results)),
         "patchcore_answer": patchcore_answer(evidence),
@@ -107,7 +108,7 @@ def readme_block(results: Path, ledger: Path = LEDGER) -> str:
     """Return what stands between ``BEGIN`` and ``END`` in README.md, without the two."""
     book = claims.read(ledger)
     evidence = Evidence.read(results)
-    return f"{summary(claims.judge(book, evidence))}\n\n{glance(evidence)}"
+    return readme(book, claims.judge(book, evidence), evidence)
 
 
 def replace_block(text: str, block: str) -> str:

@@ -51,7 +51,7 @@ def glance(evidence: Evidence) -> str:
     parts = []
     for backbone, name in NETWORKS.items():
         for metric in ("pixel_auroc", "image_auroc"):
-            text = _by_category(evidence, backbone, metric)
+            text = by_category(evidence, backbone, metric)
             if text:
                 title = METRICS[metric][0].upper() + METRICS[metric][1:]
                 parts.append(
@@ -188,7 +188,8 @@ def _mean_sd(values: pd.Series) -> str:
     return report.mean_sd(values).replace("± ", "±\u00a0")
 
 
-def _by_category(evidence: Evidence, backbone: str, metric: str) -> str:
+def by_category(evidence: Evidence, backbone: str, metric: str) -> str:
+    """Return a metric of every arm by category beside the JL report's; empty without a run."""
     arms = {name: evidence.values(run, backbone, metric) for name, run in ARMS.items()}
     arms = {name: runs for name, runs in arms.items() if len(runs)}
     if not arms:

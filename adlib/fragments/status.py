@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
-from adlib import report
 from adlib.claims import Evidence, Result
-from adlib.claims.evidence import command
+from adlib.claims.commands import commands
 from adlib.evaluate import METHODS
 from adlib.fragments.markdown import block, cell, code, escape, table
 from adlib.records import Record
@@ -26,11 +26,17 @@ SOFTWARE = {
 }
 
 
-def status(made: Sequence[Record], evidence: Evidence, judged: Sequence[Result]) -> str:
-    """Return the tables of runs and of software, then what was not run."""
+def status(
+    made: Sequence[Record],
+    evidence: Evidence,
+    judged: Sequence[Result],
+    papers: Mapping[str, str] | None = None,
+) -> str:
+    """Return the tables of runs and of software, then what was not run; `papers` names papers."""
     rows = pd.DataFrame([_row(record) for record in made])
+    missing = not_run(evidence, judged, papers or {})
     if rows.empty:
-        return "No record yet.\n\n" + not_run(evidence, judged)
+        return f"No record yet.\n\n{missing}"
     days = _span(rows["date"])
     total = _duration(rows["seconds"].sum())
     start = (
@@ -38,20 +44,26 @@ def status(made: Sequence[Record], evidence: Evidence, judged: Sequence[Result])
         "Time is that of fitting, scoring and measuring, with the network only where its features "
         "were not cached."
     )
-    parts = [start, _runs(rows), _weights(rows), _software(rows), not_run(evidence, judged)]
+    parts = [start, _runs(rows), _weights(rows), _software(rows), missing]
     return "\n\n".join(parts)
 
 
-def not_run(evidence: Evidence, judged: Sequence[Result]) -> str:
+def not_run(evidence: Evidence, judged: Sequence[Result], papers: Mapping[str, str]) -> str:
     """Return the printed cells that no record answers, and commands for all that is missing."""
     cells = _open_cells(evidence)
-    commands = [command(run, evidence.dataset, backbone) for _, backbone, run, _, _ in cells]
-    commands += [text for result in judged for text in result.outcome.commands]
-    if not commands:
+    wanted = [text for place in cells for text in place.commands]
+    wanted += [text for result in judged for text in result.outcome.commands]
+    if not wanted:
         return "Nothing that the printed tables or the ledger ask for is missing."
     rows = [
-        [cell(where), escape(backbone), code(run), f"{len(left)} of {number}", _few(left, number)]
-        for where, backbone, run, left, number in cells
+        [
+            cell(f"{papers.get(place.paper, place.paper)}, {', '.join(place.where)}"),
+            escape(place.backbone),
+            code(place.run),
+            f"{len(place.missing)} of {place.number}",
+            _few(place.missing, place.number),
+        ]
+        for place in cells
     ]
     header = ["Printed in", "Network", "Run", "Not run", "Categories"]
     parts = [table(header, rows, numbers=[3])] if rows else []
@@ -60,21 +72,38 @@ def not_run(evidence: Evidence, judged: Sequence[Result]) -> str:
             "Not run, for want of the images or of the network's weights, or not yet:",
             *parts,
             "`DIR` holds the categories of the data set; records that exist are skipped.",
-            block("\n".join(dict.fromkeys(commands))),
+            block("\n".join(dict.fromkeys(wanted))),
         ]
     )
 
 
-def _open_cells(evidence: Evidence) -> list[tuple[str, str, str, list[str], int]]:
+class Place(NamedTuple):
+    """A run that printed cells ask for, on a network, and the categories that lack it."""
+
+    paper: str
+    where: list[str]
+    backbone: str
+    run: str
+    missing: list[str]
+    number: int
+    commands: tuple[str, ...]
+
+
+def _open_cells(evidence: Evidence) -> list[Place]:
     rows = evidence.printed
     known = rows["run"].str.split().str[0].isin(list(METHODS))
-    rows = rows[(rows["source"] == "paper") & (rows["dataset"] == evidence.dataset) & known]
+    rows = rows[(rows["source"] == "paper") & known]
     found = []
-    for (where, backbone, run), cells in rows.groupby(["where", "backbone", "run"], sort=False):
-        done = set(report.select(evidence.runs, run, backbone).get("category", ()))
-        missing = [name for name in dict.fromkeys(cells["category"]) if name not in done]
+    keys = ["paper", "dataset", "backbone", "run"]
+    for (paper, dataset, backbone, run), cells in rows.groupby(keys, sort=False):
+        here = evidence.on(dataset)
+        done = set(here.select(run, backbone).get("category", ()))
+        wanted = [name for printed in cells["category"] for name in here.whole(printed)]
+        missing = [name for name in dict.fromkeys(wanted) if name not in done]
         if missing:
-            found.append((where, backbone, run, missing, cells["category"].nunique()))
+            where = list(dict.fromkeys(cells["where"]))
+            needed = commands([run], dataset, backbone)
+            found.append(Place(paper, where, backbone, run, missing, len(set(wanted)), needed))
     return found
 
 

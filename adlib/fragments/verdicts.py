@@ -7,25 +7,66 @@ from collections.abc import Sequence
 
 from adlib.claims import Claim, Ledger, Result, Verdict
 from adlib.claims.verdict import joined
-from adlib.fragments.markdown import block, code, list_table, one_line
+from adlib.fragments.markdown import block, cell, code, list_table, one_line, table
 
 LEVEL = 0.05
 
 
 def verdicts(ledger: Ledger, judged: Sequence[Result]) -> str:
-    """Return the table of all claims, what the words mean, and how to read the intervals."""
+    """Return the tables of all claims by paper, what the words mean, how to read the intervals."""
+    parts = [tally(ledger, judged)]
+    for paper, results in by_paper(ledger, judged).items():
+        parts += [f"**{paper}.** {summary(results)}", _table(results)]
+    words = "\n".join(f"- **{badge(verdict)}**: {verdict.meaning}." for verdict in Verdict)
+    return "\n\n".join([*parts, words, caveat(judged)])
+
+
+def _table(judged: Sequence[Result]) -> str:
     rows = [
         [
             f"**{badge(result.outcome.verdict)}**",
-            f"{one_line(result.claim.claim)} *{ledger.papers[result.claim.paper]}, "
-            f"{_where(result.claim)}.* Evidence: {link(result.claim.page)}",
+            f"{one_line(result.claim.claim)} *{_where(result.claim)}.* "
+            f"Evidence: {link(result.claim.page)}",
             one_line(result.outcome.effect or "–"),
         ]
         for result in judged
     ]
-    words = "\n".join(f"- **{badge(verdict)}**: {verdict.meaning}." for verdict in Verdict)
-    shown = list_table(["Verdict", "Claim, in our words", "Effect"], rows, widths=[20, 52, 28])
-    return "\n\n".join([summary(judged), shown, words, caveat(judged)])
+    return list_table(["Verdict", "Claim, in our words", "Effect"], rows, widths=[20, 52, 28])
+
+
+def by_paper(ledger: Ledger, judged: Sequence[Result]) -> dict[str, list[Result]]:
+    """Return the results of each paper under its name, in the order of the ledger's papers."""
+    found = {
+        name: [r for r in judged if r.claim.paper == key] for key, name in ledger.papers.items()
+    }
+    return {name: results for name, results in found.items() if results}
+
+
+def tally(ledger: Ledger, judged: Sequence[Result]) -> str:
+    """Return the number of each verdict as a table: the claims of each paper, then what is ours."""
+    rows = []
+    for paper, results in by_paper(ledger, judged).items():
+        for ours, name in ((False, f"{paper}: claims"), (True, f"{paper}: our extensions")):
+            counted = Counter(r.outcome.verdict for r in results if r.claim.extension == ours)
+            if counted:
+                each = [counted[verdict] or "" for verdict in Verdict]
+                rows.append([name, *each, counted.total()])
+    header = ["", *map(badge, Verdict), "together"]
+    return table(header, rows, numbers=range(1, len(header)))
+
+
+def telling(ledger: Ledger, judged: Sequence[Result]) -> str:
+    """Return the claims that the ledger marks as telling, a line each, without links."""
+    rows = [
+        [
+            f"**{badge(outcome.verdict)}**",
+            cell(f"{claim.claim} *{ledger.papers[claim.paper]}, {_where(claim)}*"),
+            cell(outcome.effect or "–"),
+        ]
+        for claim, outcome in judged
+        if claim.telling
+    ]
+    return table(["Verdict", "Claim, in our words", "Effect"], rows)
 
 
 def summary(judged: Sequence[Result]) -> str:
@@ -63,7 +104,7 @@ def caveat(judged: Sequence[Result]) -> str:
     if not tested:
         return start
     return (
-        f"{start} Of {len(tested)} paired comparisons in this table, {_directions(clear)} at the "
+        f"{start} Of {len(tested)} paired comparisons in these tables, {_directions(clear)} at the "
         f"5 % level; after Bonferroni's correction for {len(tested)} tests, {_directions(left)}."
     )
 

@@ -41,7 +41,7 @@ def sweep_jobs(path):
             )
         values = {k: ",".join(map(as_text, listed(v))) for k, v in entry.get("set", {}).items()}
         options = [f"--set {name}={value}" for name, value in values.items()]
-        extras = {name: entry[name] for name in sorted(EXTRAS & set(entry))}
+        extras = {k: entry[k] for k in sorted(EXTRAS & set(entry)) if entry[k] is not False}
         # a flag has no value
         options += [f"--{k}" if v is True else f"--{k} {v}" for k, v in extras.items()]
         options = " ".join([*options, f"--seed {entry['seed']}"])
@@ -77,6 +77,8 @@ def weights_option(wildcards):
     given = config.get("weights")
     if not given:
         return ""
+    if "+" in backbone:  # an ensemble finds its members' files itself
+        return f"--weights '{given}'"
     found = [Path(given)]
     if Path(given).is_dir():
         found = sorted(p for p in Path(given).iterdir() if p.name.startswith(backbone))
