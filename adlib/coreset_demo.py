@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from adlib.bench import span
 from adlib.errors import InputError
 
 CLUSTERS = 8
@@ -179,6 +182,36 @@ def contrast(images: Sequence[np.ndarray], grid: tuple[int, int]) -> np.ndarray:
     grey = np.stack([image.mean(axis=2) for image in images])
     squares = grey.reshape(len(grey), grid[0], -1, grid[1], grey.shape[2] // grid[1])
     return squares.std(axis=(2, 4)).ravel()
+
+
+def cost_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Lay out what ``benchmarks/coreset.py`` measured: ratios as median [lowest, highest].
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        ``results`` of the measurement.
+
+    Returns
+    -------
+    DataFrame
+        Text, one row a case.
+    """
+    ratios = {
+        "ours over one product": "adlib_over_product",
+        "plain over ours": "plain_over_adlib",
+        "anomalib over ours": "anomalib_over_adlib",
+    }
+    return pd.DataFrame(
+        {
+            "points": f"{row['name']}, {row['points'][0]:,}",
+            "kept": f"{row['centres']:,} ({row['fraction']:.0%})",
+            "ours, s": f"{row['medians']['adlib']['seconds']:.3g}",
+            **{name: span(row.get(key)) for name, key in ratios.items()},
+            "memory added, MB": f"{row['medians']['adlib']['added_peak_mb']:.0f}",
+        }
+        for row in rows
+    )
 
 
 def code(*functions: Callable) -> str:

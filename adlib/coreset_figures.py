@@ -1,12 +1,7 @@
 """Figures of the coreset page: subsets of points, the lazy selection, its cost, patches kept.
 
-The two figures of cost take rows of ``results/bench/coreset.json``:
-
-- ``cases``: ``case`` (a name), ``points``, ``centres``, ``seconds``, which maps a side of `SIDES`
-  to processor seconds (None or absent: not measured), and, if need be, ``extrapolated``, a list of
-  sides of which only a part was measured;
-- ``growth``: ``kind`` (``patches`` or ``isotropic``), ``points``, ``centres``, ``seconds`` and
-  ``product``, the seconds of one matrix product of all points with the centres.
+The two figures of cost take rows of ``results/bench/coreset.json``, which
+``benchmarks/coreset.py`` writes.
 """
 
 from __future__ import annotations
@@ -19,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch, Rectangle
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import NullLocator
 
 from adlib import figures
 from adlib.coreset_demo import nearest_kept
@@ -154,20 +149,29 @@ def _phase(ax: Axes, phase: Phase) -> None:
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
 
 
-def cost_bars(cases: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw the seconds of each side, a group of bars a case, on a logarithmic scale."""
-    sides = [side for side in SIDES if any(side in case["seconds"] for case in cases)]
-    fig, ax = figures.figure(7, 0.8 + 0.28 * (len(sides) + 1) * len(cases))
+def cost_bars(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw the seconds of each side, a group of bars a case, on a logarithmic scale.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        ``results`` of the measurement. A side of which fewer steps were measured than there are
+        centres was extrapolated and gets a star.
+    """
+    sides = [side for side in SIDES if any(side in row["medians"] for row in rows)]
+    fig, ax = figures.figure(7, 0.8 + 0.28 * (len(sides) + 1) * len(rows))
     for i, side in enumerate(sides):
-        at = [k for k, case in enumerate(cases) if case["seconds"].get(side) is not None]
-        spent = [cases[k]["seconds"][side] for k in at]
+        at = [k for k, row in enumerate(rows) if side in row["medians"]]
+        spent = [rows[k]["medians"][side]["seconds"] for k in at]
         y = [k * (len(sides) + 1) + i for k in at]
         bars = ax.barh(y, spent, color=figures.PALETTE[i], label=SIDES[side])
-        texts = [_seconds(cases[k], side) for k in at]
-        ax.bar_label(bars, texts, padding=3, fontsize=SMALL)
-    names = [f"{case['case']}\n{case['points']:,} x {case['centres']:,}" for case in cases]
+        ax.bar_label(bars, [_seconds(rows[k], side) for k in at], padding=3, fontsize=SMALL)
+    names = [
+        f"{row['name']} {row['fraction']:.0%}\n{row['points'][0]:,} x {row['centres']:,}"
+        for row in rows
+    ]
     middle = (len(sides) - 1) / 2
-    ax.set_yticks([k * (len(sides) + 1) + middle for k in range(len(cases))], names)
+    ax.set_yticks([k * (len(sides) + 1) + middle for k in range(len(rows))], names)
     ax.set(xscale="log", xlabel="processor seconds, one thread")
     ax.margins(x=0.12)
     ax.invert_yaxis()
@@ -176,33 +180,49 @@ def cost_bars(cases: Sequence[Mapping[str, Any]]) -> Figure:
     return fig
 
 
-def _seconds(case: Mapping[str, Any], side: str) -> str:
-    value = case["seconds"][side]
-    star = "*" if side in case.get("extrapolated", []) else ""
+def _seconds(row: Mapping[str, Any], side: str) -> str:
+    found = row["medians"][side]
+    value = found["seconds"]
+    star = "*" if found.get("measured_steps", row["centres"]) < row["centres"] else ""
     return f"{value:,.0f} s{star}" if value >= 100 else f"{value:.2g} s{star}"
 
 
 def growth_panels(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw seconds against points and against centres, the matrix product as dashed lines.
+    """Draw seconds against points at a share kept, and against centres at a number of points.
 
-    A line holds what shares its kind and the other number, where that is two measurements or more.
+    Parameters
+    ----------
+    rows : sequence of mapping
+        ``growth`` of the measurement; rows with a ``kind`` (of points) get lines of their own.
+        Dashed lines are the matrix product.
     """
     fig, axes = figures.figure(7, 3.8, 1, 2, sharey=True)
-    for ax, x, fixed in ((axes[0], "points", "centres"), (axes[1], "centres", "points")):
-        groups: dict[tuple, list[Mapping[str, Any]]] = {}
-        for row in sorted(rows, key=lambda row: row[x]):
-            groups.setdefault((row["kind"], row[fixed]), []).append(row)
-        lines = {place: line for place, line in groups.items() if len(line) > 1}
-        for i, ((kind, number), line) in enumerate(lines.items()):
+    for ax, x in zip(axes, ("points", "centres"), strict=True):
+        for i, (name, line) in enumerate(_lines(rows, x).items()):
             color, at = figures.PALETTE[i % len(figures.PALETTE)], [row[x] for row in line]
-            label, marker = f"{kind}, {number:,} {fixed}", figures.MARKERS[i % len(figures.MARKERS)]
-            ax.plot(at, [row["seconds"] for row in line], marker=marker, color=color, label=label)
-            ax.plot(at, [row["product"] for row in line], "--", color=color, lw=1.1)
+            ours, product = ([row["seconds"][s] for row in line] for s in ("adlib", "product"))
+            marker = figures.MARKERS[i % len(figures.MARKERS)]
+            ax.plot(at, ours, marker=marker, color=color, label=name)
+            ax.plot(at, product, "--", color=color, lw=1.1)
         ax.set(xscale="log", yscale="log", xlabel=x)
-        ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.legend(fontsize=SMALL, loc="upper left")
+        if ax.lines:
+            ticks = sorted({int(value) for line in ax.lines for value in line.get_xdata()})
+            ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks], fontsize=SMALL)
+            ax.xaxis.set_minor_locator(NullLocator())
+            ax.legend(fontsize=SMALL, loc="upper left")
     axes[0].set_ylabel("processor seconds, one thread")
     return fig
+
+
+def _lines(rows: Sequence[Mapping[str, Any]], x: str) -> dict[str, list[Mapping[str, Any]]]:
+    """Group rows that differ in `x` only: the same share kept, or the same number of points."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: row[x]):
+        share, N = row["centres"] / row["points"], row["points"]
+        fixed = f"{share * 100:.2g} % kept" if x == "points" else f"{N:,} points"
+        name = f"{row['kind']}, {fixed}" if row.get("kind") else fixed
+        groups.setdefault(name, []).append(row)
+    return {name: line for name, line in groups.items() if len({row[x] for row in line}) > 1}
 
 
 def kept_patches(

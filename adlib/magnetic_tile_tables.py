@@ -1,7 +1,9 @@
 """Table 6 of the PatchCore paper: magnetic tiles and mSTC, printed numbers and ours.
 
 The magnetic tiles have no split of their own. Ours draws 20 % of the defect-free images for the
-test with each of three seeds, and the spread of these splits is what a number varies by.
+test with each of three seeds, and the spread of these splits is what a number varies by. Images are
+squashed whole; three comparisons stand beside: cropped as elsewhere, thumbnails without a network,
+and splits that keep all photographs of a tile on one side.
 """
 
 from __future__ import annotations
@@ -15,23 +17,31 @@ from matplotlib.figure import Figure
 
 from adlib import figures, metrics, records
 from adlib.datasets.folder import GOOD
+from adlib.datasets.magnetic_tile import GROUPED
+from adlib.evaluate import reads_images
 from adlib.localisation import Localised
 from adlib.patchcore_tables import NAMES
 from adlib.records import Record
-from adlib.report import mean_sd, select
+from adlib.report import mean_sd, option, select
 from adlib.tables import NOT_RUN, NOTHING
 
 TILES = "magnetic_tile"
+SQUASHED = "resize=224 crop=null squash=true"
+"""What is done to the images: whole, but out of proportion."""
 ROWS = {
-    "patchcore_10": "patchcore fraction=0.1",
-    "patchcore_1": "patchcore fraction=0.01",
-    "padim": "padim dim=100",
-    "spade": "spade image_level=3",
-    "1nn": "one_nn image_level=3",
+    "patchcore_10": f"patchcore fraction=0.1 {SQUASHED}",
+    "patchcore_1": f"patchcore fraction=0.01 {SQUASHED}",
+    "padim": f"padim dim=100 {SQUASHED}",
+    "spade": f"spade image_level=3 pixel_stride=2 {SQUASHED}",
+    "1nn": f"one_nn image_level=3 {SQUASHED}",
+    "thumbnail": f"thumbnail {SQUASHED}",
 }
 """Which of our runs answers a method of the table (ResNet-18, whose weights end at level 3)."""
-SQUASHED = "resize=224 crop=null squash=true"
-"""What is done to the images in the other protocol: whole, but out of proportion."""
+CROPPED = {"patchcore_10": "patchcore fraction=0.1", "thumbnail": "thumbnail"}
+"""The runs with the central crop instead: short side to 256, the middle 224 x 224 pixels kept."""
+BY_TILE = ("patchcore_10", "1nn", "thumbnail")
+"""The methods that were also run with all photographs of a tile on one side of the split."""
+BY_IMAGE_SPLIT, BY_TILE_SPLIT = "split", "grouped"  # what the names of these splits begin with
 SHOWN = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
 SPLITS = 3  # of the defect-free images, that a row of the table averages
 MSTC_RUN = "patchcore fraction=0.1 layers=3+4 crop=null squash=true"
@@ -44,11 +54,27 @@ _CROPPED = "Resize and crop leave nothing of the defect in "
 _UNMARKED = "The mask file marks no defect for the anomalous "
 
 
-def splits(runs: pd.DataFrame, run: str, backbone: str = "resnet18") -> pd.DataFrame:
-    """Return our runs of a method on the tiles, one a split."""
+def splits(
+    runs: pd.DataFrame, run: str, backbone: str = "resnet18", kind: str = BY_IMAGE_SPLIT
+) -> pd.DataFrame:
+    """Return our runs of a method on the tiles, one a split.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        ``records.table()``.
+    run : str
+        A value of `ROWS` or `CROPPED`.
+    backbone : str
+        Of the methods that use one.
+    kind : {'split', 'grouped'}
+        Splits that draw images, or whole tiles.
+    """
     if runs.empty:
         return runs
-    chosen = select(runs[runs["dataset"] == TILES], run, backbone)
+    network = None if reads_images(run.split()[0]) else backbone
+    here = runs[(runs["dataset"] == TILES) & runs["category"].str.startswith(kind)]
+    chosen = select(here, run, network)
     return chosen.drop_duplicates("category").sort_values("category")
 
 
@@ -71,20 +97,17 @@ def table6(runs: pd.DataFrame, printed: pd.DataFrame, backbone: str = "resnet18"
 
 
 def crop_table(runs: pd.DataFrame, backbone: str = "resnet18") -> pd.DataFrame:
-    """Hold the centre crop against squashing whole images, which cuts off no defect.
+    """Hold squashing whole images against the central crop, which cuts defects off.
 
     Returns
     -------
     DataFrame
-        Image AUROC and pixel AUROC in percent, mean ± sd (splits); a row a method.
+        Image AUROC and pixel AUROC in percent, mean ± sd (splits); a row a method that has both.
     """
     table = {}
-    for method, run in ROWS.items():
-        pair = {
-            "cropped": splits(runs, run, backbone),
-            "squashed": splits(runs, f"{run} {SQUASHED}", backbone),
-        }
-        cells = {name: _row(chosen) for name, chosen in pair.items()}
+    for method, cropped in CROPPED.items():
+        pair = {"squashed": ROWS[method], "cropped": cropped}
+        cells = {name: _row(splits(runs, run, backbone)) for name, run in pair.items()}
         table[NAMES[method]] = {
             f"{title}, {name}": cells[name][f"{title}, ours"]
             for title in ("image AUROC", "pixel AUROC")
@@ -95,14 +118,20 @@ def crop_table(runs: pd.DataFrame, backbone: str = "resnet18") -> pd.DataFrame:
 
 def missing_commands(runs: pd.DataFrame) -> list[str]:
     """Return a command for every method of which a split was not run; it runs all the splits."""
-    head = "adlib evaluate {} --dataset magnetic_tile --root DIR --backbone resnet18"
-    commands = []
-    for words, options in (("", ""), (SQUASHED, " --resize 224 --crop 0 --squash")):
-        for run in ROWS.values():
-            method, *settings = run.split()
-            if len(splits(runs, f"{run} {words}")) < SPLITS:
-                commands.append(" --set ".join([head.format(method) + options, *settings]))
-    return commands
+    asked = [(run, BY_IMAGE_SPLIT) for run in (*ROWS.values(), *CROPPED.values())]
+    asked += [(ROWS[method], BY_TILE_SPLIT) for method in BY_TILE]
+    return [
+        _command(run, kind) for run, kind in asked if len(splits(runs, run, kind=kind)) < SPLITS
+    ]
+
+
+def _command(run: str, kind: str) -> str:
+    method, *settings = run.split()
+    words = [f"adlib evaluate {method} --dataset {TILES} --root DIR"]
+    # without a category all that are listed are run: the splits that draw images
+    words += [f"--category {name}" for name in GROUPED] if kind == BY_TILE_SPLIT else []
+    words += [] if reads_images(method) else ["--backbone resnet18"]
+    return " ".join([*words, *map(option, settings)])
 
 
 def paper(printed: pd.DataFrame, method: str = "patchcore_10") -> float:
@@ -111,29 +140,41 @@ def paper(printed: pd.DataFrame, method: str = "patchcore_10") -> float:
 
 
 def protocol(runs: pd.DataFrame, results: Path | str = "results") -> str:
-    """Say in Markdown what the recorded splits hold, and what resize and crop take from them."""
-    chosen = runs
-    if len(runs):
-        chosen = runs[(runs["dataset"] == TILES) & runs["official"] & ~runs["squash"].astype(bool)]
-    if chosen.empty:
+    """Say in Markdown what the recorded splits hold, and what a crop would take from them."""
+    squashed = _one_record(runs, ROWS, results)
+    if squashed is None:
         return "Nothing is recorded on the magnetic tiles yet."
-    one = chosen[chosen["pixel_auroc"].notna()] if "pixel_auroc" in chosen else chosen
-    (record,) = read((one if len(one) else chosen).iloc[:1], results)
-    cropped, unmarked = lost(record)
-    counted = record["counts"]
-    images = counts(record)
+    _, unmarked = lost(squashed)
+    counted, images = squashed["counts"], counts(squashed)
     good = images[GOOD]
-    return (
+    side = squashed["identity"]["transform"]["resize"]
+    text = (
         f"The public release holds {counted['train'] + good} defect-free images (the paper counts "
         f"925) and {counted['anomalous']} with a defect. A split takes {good} of the defect-free "
-        f"ones for the test, drawn by its seed, and all the defects. Images differ in size; here "
-        f"all are resized (short side {record['identity']['transform']['resize']}) and cropped to "
-        f"{record['identity']['transform']['crop']} pixels, which lets PaDiM run although the "
-        "paper leaves it out as needing equal sizes. "
-        f"The crop cuts off {cropped} defects whole: those images still count as anomalous, and "
-        f"no method can see what is wrong with them. {unmarked} masks mark nothing in the release: "
-        "their images count for the image metrics only."
+        "ones for the test, drawn by its seed, and all the defects. Images differ in size and "
+        f"shape, and the paper does not say what it does about that; here whole images are "
+        f"squashed to {side} x {side} pixels, out of proportion, which lets PaDiM run although "
+        f"the paper leaves it out as needing equal sizes. {unmarked} masks mark nothing in the "
+        "release: their images count for the image metrics only."
     )
+    cropped = _one_record(runs, CROPPED, results)
+    if cropped is not None:
+        transform = cropped["identity"]["transform"]
+        text += (
+            f" The crop used elsewhere (short side to {transform['resize']}, the middle "
+            f"{transform['crop']} x {transform['crop']} kept) would cut off "
+            f"{lost(cropped)[0]} defects whole: those images would still count as anomalous, and "
+            "no method could see what is wrong with them."
+        )
+    return text
+
+
+def _one_record(runs: pd.DataFrame, asked: dict[str, str], results: Path | str) -> Record | None:
+    for run in asked.values():
+        chosen = splits(runs, run)
+        if len(chosen):
+            return read(chosen.iloc[:1], results)[0]
+    return None
 
 
 def _row(chosen: pd.DataFrame | None) -> dict[str, str]:
@@ -225,6 +266,21 @@ def counts(record: Record) -> pd.Series:
     found = {kind: len(values) for kind, values in record["scores"].items()}
     order = [GOOD, *(kind for kind in found if kind != GOOD)]
     return pd.Series({kind: found[kind] for kind in order} | {"all": sum(found.values())})
+
+
+def crop_kinds(runs: pd.DataFrame, results: Path | str = "results") -> pd.DataFrame:
+    """Lay out ``by_kind`` of PatchCore-10 % on squashed and on cropped images."""
+    pair = {"squashed": ROWS["patchcore_10"], "cropped": CROPPED["patchcore_10"]}
+    found = {name: splits(runs, run) for name, run in pair.items()}
+    title = NAMES["patchcore_10"]
+    return kind_table(
+        {
+            f"{title}, {name}": by_kind(read(chosen, results))
+            for name, chosen in found.items()
+            if len(chosen)
+        },
+        None,
+    )
 
 
 def kind_table(kinds: dict[str, pd.DataFrame], images: pd.Series | None) -> pd.DataFrame:
@@ -336,7 +392,7 @@ def kind_figure(kinds: dict[str, pd.DataFrame], paper: float | None) -> Figure:
 
 
 def summary(runs: pd.DataFrame, printed: pd.DataFrame, kinds: dict[str, pd.DataFrame]) -> str:
-    """Say in Markdown what the records answer; every number computed."""
+    """Say in Markdown what the records answer about the methods; every number computed."""
     lines = []
     values = {
         NAMES[method]: splits(runs, run)["image_auroc"] * 100
@@ -353,7 +409,7 @@ def summary(runs: pd.DataFrame, printed: pd.DataFrame, kinds: dict[str, pd.DataF
         ranked = sorted(values, key=lambda name: -values[name].mean())
         lines.append(
             "- In order of our mean image AUROC: "
-            + ", ".join(f"{name} {values[name].mean():.1f}" for name in ranked)
+            + "; ".join(f"{name} {values[name].mean():.1f}" for name in ranked)
             + "."
         )
     if title in kinds:

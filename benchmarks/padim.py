@@ -120,7 +120,7 @@ def ours(args: Namespace, side: str) -> dict[str, float]:
     scores = detector.score(category.test)
     scored = time.perf_counter()
     peak = bench.peak_mb()
-    quality = measure(category.test.labels, scores, category.test.masks())
+    quality = measure(category.test.labels, scores, category.test.ground_truth())
     measured = time.perf_counter()
     keep_maps(args, side, scores.map)
     return stages(start, fitted, scored) | {

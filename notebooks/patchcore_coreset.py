@@ -194,27 +194,45 @@ Markdown(
 # %% [markdown]
 # ## What it costs, recorded
 #
-# On features of real images; *one matrix product* is the time of multiplying all patches with the centres
-# in float32, which plain greedy cannot be faster than and which measures nothing but arithmetic. Plain greedy's
-# time grows with $N\cdot l$. Isotropic points, which are random in every dimension, are the bad case: nothing is
-# near, no bound rules anything out.
+# Processor time of one thread on the same points from the same start. The yardstick is *one matrix product* of all
+# points with all centres in float32: what computing every distance would take at the very least. Plain greedy needs
+# the same arithmetic one centre at a time, with all points read from memory each time.
 
-# %% mystnb={"image": {"alt": "Bars of processor seconds on a logarithmic scale for the exact selection, one matrix product, plain greedy and anomalib, and curves of seconds against points and against centres; or a note that nothing was measured.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-coreset-cost", "caption": "Time of the selection on one thread, beside plain greedy, anomalib and one matrix product. A star: extrapolated from a measured part."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Bars of processor seconds on a logarithmic scale for the exact selection, one matrix product, plain greedy and anomalib; or a note that nothing was measured.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-coreset-cost", "caption": "Time of the selection beside one matrix product, plain float32 greedy and anomalib's sampler, points x centres. A star: extrapolated from a part of the steps, each of which costs the same."}} tags=["remove-input"]
 measured = bench_report.measurements(results).get("coreset", {})
-NOT_RUN = (
-    "Not run yet; `python benchmarks/coreset.py` measures it, beside anomalib if there is one."
-)
+NOT_RUN = "Not run yet; `python benchmarks/coreset.py --root DIR --weights FILE --growth 1000000` measures."
 figures.svg(
-    coreset_figures.cost_bars(measured["cases"]),
+    coreset_figures.cost_bars(measured["results"]),
     "Time of the selection",
     "Bars of seconds a case for ours, one matrix product, plain greedy and anomalib.",
-) if measured.get("cases") else Markdown(NOT_RUN)
+) if measured.get("results") else Markdown(NOT_RUN)
 
-# %% mystnb={"image": {"alt": "Two panels of processor seconds on logarithmic scales: against the number of points up to a million, and against the number of centres, for patches and for isotropic points, each beside one matrix product.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-coreset-growth", "caption": "Time against the number of points and of centres (solid), and of one matrix product of the same size (dashed)."}} tags=["remove-input"]
+# %% tags=["remove-input"]
+compiled = measured.get("compilation", {})
+Markdown(
+    coreset_demo.cost_table(measured["results"]).to_markdown(index=False, disable_numparse=True)
+    + "\n\nRatios: median [lowest, highest] over runs in turn. *Memory added*: beside the points."
+    + (
+        f" The very first call also compiles, {compiled['first_process_seconds']:.0f} s, which the "
+        "disk remembers: the first call of a later process takes "
+        f"{compiled['second_process_seconds']:.1f} s."
+        if compiled
+        else ""
+    )
+) if measured.get("results") else None
+
+# %% [markdown]
+# How the time grows, on generated points: every phase passes over all points, so it is linear in their number; a new
+# centre concerns fewer and fewer of them, so it is less than linear in the number of centres. At a fixed share kept
+# both numbers grow, and plain greedy, as the product, with the square. Points that are *isotropic*, random in each of
+# many dimensions, are the bad case: all are nearly equally far from each other, so nothing is near and no bound rules
+# anything out.
+
+# %% mystnb={"image": {"alt": "Two panels of processor seconds on logarithmic scales: against the number of points, up to a million, and against the number of centres, each beside one matrix product.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-coreset-growth", "caption": "Time against the number of points at a fixed share kept, and against the number of centres at a fixed number of points (solid); one matrix product of the same size (dashed)."}} tags=["remove-input"]
 figures.svg(
     coreset_figures.growth_panels(measured["growth"]),
     "Growth of the time",
-    "Seconds against points and against centres, for patches and for isotropic points.",
+    "Seconds against points and against centres, beside one matrix product.",
 ) if measured.get("growth") else Markdown(NOT_RUN)
 
 # %% [markdown]

@@ -21,7 +21,7 @@ from adlib.claims.values import Solved, TableValues
 from adlib.errors import InputError
 
 ONE, TEN, ALL = "patchcore fraction=0.01", "patchcore fraction=0.1", "patchcore subsampler=none"
-SPADE = "spade image_level=3"
+SPADE = "spade image_level=3 pixel_stride=2"
 CATEGORIES = ("bottle", "screw")
 FIFTEEN = Evidence(pd.DataFrame(), pd.DataFrame()).whole("mean")
 
@@ -526,7 +526,7 @@ def test_runs_that_differ_in_one_value_share_a_command():
     start = "--dataset mvtec_ad --root DIR --backbone resnet18 --set"
     assert commands(wanted, "mvtec_ad", "resnet18") == (
         f"adlib evaluate patchcore {start} fraction=0.1 --shots 1,2 --seed 0-4",
-        f"adlib evaluate spade {start} image_level=3 --shots 1 --seed 0-4",
+        f"adlib evaluate spade {start} image_level=3 --set pixel_stride=2 --shots 1 --seed 0-4",
         f"adlib evaluate patchcore {start} fraction=0.01 --shots 2 --seed 0-4",
         f"adlib evaluate patchcore {start} fraction=0.01 --seed 0-2",
     )

@@ -102,3 +102,15 @@ def test_code_shows_the_source_with_one_line_of_its_docstring():
     assert 'against every centre: what *exact* means."""\n    columns' in shown
     compiled = type("Compiled", (), {"py_func": staticmethod(demo.places), "__name__": "places"})
     assert "np.divmod" in demo.code(compiled())
+
+
+def test_the_table_of_cost_shows_ratios_and_dashes_where_there_is_none():
+    ratio = {"median": 0.8, "lowest": 0.7, "highest": 0.9}
+    row = {
+        "name": "bottle", "fraction": 0.01, "points": [163856, 128], "centres": 1639,
+        "medians": {"adlib": {"seconds": 0.6543, "added_peak_mb": 47.6}},
+        "adlib_over_product": ratio, "plain_over_adlib": None,
+    }  # fmt: skip
+    assert demo.cost_table([row]).iloc[0].tolist() == [
+        "bottle, 163,856", "1,639 (1%)", "0.654", "0.80 [0.70, 0.90]", "–", "–", "48",
+    ]  # fmt: skip

@@ -63,53 +63,46 @@ def test_the_matrix_holds_every_pair_and_the_phase_its_points():
     assert sorted(candidates) == sorted(phase.after[phase.after >= phase.theta])
 
 
-CASES = [
-    {
-        "case": "bottle 1 %",
-        "points": 163856,
-        "centres": 1639,
-        "seconds": {"adlib": 0.65, "product": 0.8, "plain": 10.0, "anomalib": 1206.4},
-        "extrapolated": ["anomalib"],
-    },
-    {
-        "case": "tile 1 %",
-        "points": 597408,
-        "centres": 5974,
-        "seconds": {"adlib": 4.5, "product": 11.0, "plain": 130.0, "anomalib": None},
-    },
-]
+def row(name, N, n, **seconds):
+    medians = {side: {"seconds": value} for side, value in seconds.items()}
+    medians.get("anomalib", {})["measured_steps"] = 12
+    return {
+        "name": name, "fraction": 0.01, "points": [N, 128], "centres": n, "medians": medians,
+    }  # fmt: skip
 
 
 def test_bars_show_what_was_measured():
-    fig = coreset_figures.cost_bars(CASES)
+    bottle = row("bottle", 163856, 1639, adlib=0.65, product=0.8, plain=10.0, anomalib=1206.4)
+    fig = coreset_figures.cost_bars([bottle, row("tile", 597408, 5974, adlib=4.5, plain=130.0)])
     ax = fig.axes[0]
     widths = {bars.get_label(): [bar.get_width() for bar in bars] for bars in ax.containers}
     assert widths["ours, exact"] == [0.65, 4.5] and widths["anomalib"] == [1206.4]
-    assert {"0.65 s", "10 s", "1,206 s*"} <= {text.get_text() for text in ax.texts}
+    assert {"0.65 s", "10 s", "1,206 s*", "130 s"} <= {text.get_text() for text in ax.texts}
     names = [label.get_text() for label in ax.get_yticklabels()]
-    assert names == ["bottle 1 %\n163,856 x 1,639", "tile 1 %\n597,408 x 5,974"]
+    assert names == ["bottle 1%\n163,856 x 1,639", "tile 1%\n597,408 x 5,974"]
     assert ax.get_xscale() == "log"
 
 
-def test_growth_has_a_line_for_each_kind_where_a_number_varies():
-    measured = [
-        ("patches", 1000, 10, 1.0, 4.0),
-        ("patches", 2000, 10, 2.0, 8.0),
-        ("patches", 2000, 40, 4.0, 32.0),
-        ("isotropic", 1000, 10, 5.0, 4.0),
-        ("isotropic", 2000, 10, 9.0, 8.0),
-        ("isotropic", 2000, 40, 30.0, 32.0),
-    ]
-    names = ("kind", "points", "centres", "seconds", "product")
-    rows = [dict(zip(names, row, strict=True)) for row in measured]
-    points, centres = coreset_figures.growth_panels(rows[::-1]).axes
-    assert sorted(legend(points)) == ["isotropic, 10 centres", "patches, 10 centres"]
-    line = next(each for each in points.lines if each.get_label() == "patches, 10 centres")
-    assert line.get_xydata() == pytest.approx(np.array([[1000, 1], [2000, 2]]))
-    line = next(each for each in centres.lines if each.get_label().startswith("isotropic"))
-    assert line.get_label() == "isotropic, 2,000 points"
-    assert line.get_xydata() == pytest.approx(np.array([[10, 9], [40, 30]]))
-    assert sum(each.get_linestyle() == "--" for each in centres.lines) == 2
+def grown(N, n, ours, product, **more):
+    return {"points": N, "centres": n, "seconds": {"adlib": ours, "product": product}} | more
+
+
+def test_growth_has_a_line_where_only_one_number_varies():
+    rows = [grown(16000, 160, 1, 2), grown(64000, 640, 4, 32), grown(16000, 16, 0.5, 0.2)]
+    points, centres = coreset_figures.growth_panels(rows).axes
+    assert legend(points) == ["1 % kept"] and legend(centres) == ["16,000 points"]
+    assert points.lines[0].get_xydata().tolist() == [[16000, 1], [64000, 4]]
+    assert points.lines[1].get_xydata().tolist() == [[16000, 2], [64000, 32]]
+    assert centres.lines[0].get_xydata().tolist() == [[16, 0.5], [160, 1]]
+    assert centres.lines[1].get_linestyle() == "--"
+    assert [label.get_text() for label in points.get_xticklabels()] == ["16,000", "64,000"]
+
+
+def test_growth_tells_kinds_of_points_apart_and_may_have_no_line():
+    rows = [grown(N, N // 100, 1, 2, kind=kind) for kind in ("a", "b") for N in (1000, 2000)]
+    points, centres = coreset_figures.growth_panels(rows).axes
+    assert legend(points) == ["a, 1 % kept", "b, 1 % kept"]
+    assert len(centres.lines) == 0 and centres.get_legend() is None
 
 
 def test_squares_lie_where_the_patches_are():

@@ -10,14 +10,24 @@ import pytest
 import tiny
 from sklearn.metrics import roc_auc_score
 
-from adlib import datasets, evaluate, records
+from adlib import datasets, evaluate, records, report
 from adlib.backbones import Backbone
 from adlib.datasets import Transform
 from adlib.datasets.folder import GroundTruth
 from adlib.errors import InputError
-from adlib.evaluate import METHODS, Experiment, by_defect, grid, measure, open_experiment
+from adlib.evaluate import (
+    METHODS,
+    Experiment,
+    Shots,
+    by_defect,
+    grid,
+    measure,
+    open_experiment,
+    reads_images,
+)
 from adlib.padim import PaDiM
 from adlib.scores import Scores
+from adlib.thumbnail import Thumbnail
 
 SMALL = Transform(64, 56)
 
@@ -236,9 +246,44 @@ def test_unknown_methods_are_refused(method, experiment):
 
 
 def test_methods_state_what_the_chain_needs():
-    for method in METHODS.values():
-        for name in ("effective", "drawn", "fit_features", "score_features", "LABEL"):
-            assert hasattr(method, name)
+    for name, method in METHODS.items():
+        verbs = ("fit", "score") if reads_images(name) else ("fit_features", "score_features")
+        for attribute in ("effective", "drawn", "depth", "LABEL", *verbs):
+            assert hasattr(method, attribute)
+
+
+def test_a_method_that_reads_images_makes_a_record_without_a_network(tmp_path):
+    tiny.category(tmp_path / "data")
+    category = datasets.load("mvtec_ad", "part", tmp_path / "data", SMALL)
+    experiment = Experiment(category, None)
+    run = experiment.run("thumbnail", {"side": 16}, results=tmp_path / "results")
+    record = records.read(run.path)
+    expected = Thumbnail(side=16).fit(category.train).score(category.test).image
+    np.testing.assert_array_equal(run.scores.image, expected)
+    assert record["identity"]["backbone"] is None and record["deviations"] == []
+    assert record["seconds"]["features"] is None
+    assert set(record["metrics"]) == {"image_auroc", "image_f1", "f1_misclassified"}
+    assert "--backbone" not in record["command"] and "--set side=16" in record["command"]
+    assert run.path.name.startswith("16-seed0-")
+    few = experiment.run("thumbnail", shots=Shots(2, 3), results=tmp_path / "results")
+    drawn = [category.train[int(i)] for i in Shots(2, 3).draw(len(category.train))]
+    expected = Thumbnail().fit(drawn).score(category.test).image
+    np.testing.assert_array_equal(few.scores.image, expected)
+    assert few.record["counts"]["train"] == few.record["drawn"]["images"] == 2
+    assert "--shots 2" in few.record["command"]
+
+    runs = records.table(tmp_path / "results").assign(official=True)
+    protocol = "resize=64 crop=56"
+    assert runs["backbone"].isna().all() and len(runs) == 2
+    chosen = report.select(runs, f"thumbnail side=16 {protocol}")
+    assert chosen["image_auroc"].tolist() == [record["metrics"]["image_auroc"]]
+    assert len(report.select(runs, f"thumbnail {protocol} shots=2")) == 1
+    assert report.select(runs, f"thumbnail side=16 {protocol}", "resnet18").empty
+
+
+def test_a_network_at_hand_does_not_enter_the_record_of_a_method_without(experiment):
+    alone = Experiment(experiment.category, None).run("thumbnail").record
+    assert experiment.run("thumbnail").record["key"] == alone["key"]
 
 
 def test_a_damaged_record_stops_the_run_and_force_replaces_it(experiment, tmp_path):

@@ -96,6 +96,53 @@ def test_split_of_the_public_release_is_pinned():
     assert (magnetic_tile._tested(952, 1) != tested).any()
 
 
+def stems(*numbers: tuple[int, int]) -> list[str]:
+    return [f"exp{exposure}_num_{number}" for exposure, number in numbers]
+
+
+def test_tiles_are_told_by_the_order_of_their_photographs():
+    one = [(1, 1000), (2, 1020), (3, 1500), (6, 1520)]  # exposures left out, and a pause within
+    two = [(1, 1621), (2, 1640)]
+    late = [(3, 9999)]  # rises: may be of the tile before
+    together = [(1, 20000), (2, 20010), (1, 20020), (2, 20035)]  # alternate: kept together
+    names = stems(*one, *two, *late, *together)
+    expected = [0] * 4 + [1] * 3 + [2] * 4
+    assert magnetic_tile.tiles(names).tolist() == expected
+    order = np.random.default_rng(0).permutation(len(names))
+    shuffled = magnetic_tile.tiles([names[i] for i in order])
+    assert shuffled.tolist() == [expected[i] for i in order]
+    assert magnetic_tile.tiles(stems((1, 100), (1, 200), (1, 301))).tolist() == [0, 0, 1]
+    assert magnetic_tile.tiles(stems((4, 5))).tolist() == [0]
+    for name in ("exp1_num_", "num_3", "exp1_num_3b", "exp1_num_٣"):
+        refused(lambda name=name: magnetic_tile.tiles([name]), repr(name), "split0 instead")
+
+
+def test_grouped_splits_keep_the_photographs_of_a_tile_together(root):
+    for path in (root / "MT_Free/Imgs").iterdir():
+        path.unlink()
+    for number in range(5):
+        for exposure in (1, 2, 3):
+            path = tile(root, "Free", 0)
+            name = f"exp{exposure}_num_{1000 * number + exposure}.jpg"
+            path.rename(path.with_name(name))
+    seen = set()
+    for seed in range(8):
+        category = load(root, f"grouped{seed}")
+        good = [name for name in names(category.test) if name.startswith("MT_Free")]
+        rest = names(category.train)
+        assert len(good) == 3 and len(rest) == 12 and len({*good, *rest}) == 15
+        place = magnetic_tile.tiles([Path(name).stem for name in (*good, *rest)])
+        assert len(set(place[:3])) == 1 and place[0] not in place[3:]
+        assert names(load(root, f"grouped{seed}").test) == names(category.test)
+        seen.add(tuple(good))
+    assert len(seen) > 1
+    assert load(root, "grouped0").fingerprint != load(root, "split0").fingerprint
+
+
+def test_a_grouped_split_needs_several_tiles(root):
+    refused(lambda: load(root, "grouped0"), "found 10", "several tiles")  # all numbers are close
+
+
 def test_grey_images_and_masks_above_127(root):
     test = load(root, transform=Transform(None, 20)).test
     assert test[0].shape == (20, 20, 3)
@@ -147,7 +194,21 @@ def test_crop_of_an_elongated_tile_cuts_defects_off(root):
 
 @pytest.mark.parametrize(
     "name",
-    ["split", "split-1", "split01", "split1.0", "Split1", "0", "split٣", "split1\n", None, 1],
+    [
+        "split",
+        "grouped",
+        "grouped01",
+        "group0",
+        "split-1",
+        "split01",
+        "split1.0",
+        "Split1",
+        "0",
+        "split٣",
+        "split1\n",
+        None,
+        1,
+    ],
 )
 def test_unknown_split(root, name):
     refused(lambda: load(root, name), "split0, split1, split2 or another", repr(name))
@@ -221,3 +282,16 @@ def test_crop_takes_two_fifths_of_the_defects():
     assert {warning.category for warning in caught} == {DefectCropped, EmptyMask}
     lost = truth.known & ~truth.masks.any(axis=(1, 2)) & (test.labels == 1)
     assert lost.sum() == 162
+
+
+@real
+def test_grouped_splits_of_the_public_release():
+    """As many whole tiles as fit into 190 images; no tile on both sides."""
+    for name in magnetic_tile.GROUPED:
+        category = load(REAL, name)
+        good = [s.path.stem for s in category.test.samples if s.defect == "good"]
+        rest = [s.path.stem for s in category.train.samples]
+        assert 185 <= len(good) <= 190 and len(good) + len(rest) == 952
+        place = magnetic_tile.tiles(good + rest)
+        assert place.max() + 1 == 152
+        assert not set(place[: len(good)]) & set(place[len(good) :])

@@ -31,20 +31,38 @@ def printed() -> pd.DataFrame:
     return report.reported(ROOT / "results")
 
 
-def made(values: tuple[float, ...] = (0.9, 0.92, 0.94)) -> list[dict]:
+def made(
+    values: tuple[float, ...] = (0.9, 0.92, 0.94),
+    run: str = tiles.ROWS["patchcore_10"],
+    kind: str = "split",
+    **changes,
+) -> list[dict]:
     return [
         row(
-            "patchcore fraction=0.1", f"split{i}",
+            run, f"{kind}{i}",
             {"image_auroc": value, "pixel_auroc": 0.8, "aupro": 0.7, "f1_misclassified": 10 + i},
-            dataset="magnetic_tile", n_test=582,
+            dataset="magnetic_tile", n_test=582, **changes,
         )
         for i, value in enumerate(values)
     ]  # fmt: skip
 
 
-def of_tiles(**changes) -> dict:
-    """Return a valid record of a split with the scores above."""
-    one = record(scores=SCORES, deviations=[CROPPED, UNMARKED])
+def thumbnails(values=(0.95, 0.96, 0.97), run: str = tiles.ROWS["thumbnail"], kind="split"):
+    """Rows of the control as ``records.table()`` has them: no network, no pixel metrics."""
+    return [
+        {k: v for k, v in one.items() if k not in ("pixel_auroc", "aupro")}
+        | {"backbone": None, "precision": None, "weights": None}
+        for one in made(values, run, kind)
+    ]
+
+
+def of_tiles(squash: bool = True, **changes) -> dict:
+    """Return a valid record of a split with the scores above, of PatchCore-10 %."""
+    one = record(scores=SCORES, deviations=[UNMARKED] if squash else [CROPPED, UNMARKED])
+    method, values = report.read_run("patchcore fraction=0.1")
+    one["identity"] |= {"method": method, "parameters": values | {"seed": 0}}
+    if squash:
+        one["identity"]["transform"] = {"resize": 224, "crop": None, "squash": True}
     one["identity"]["dataset"] |= {"name": "magnetic_tile", "category": "split1"}
     one["metrics"]["image_auroc"] = 0.5
     one |= changes
@@ -62,31 +80,67 @@ def test_table_6_is_the_mean_over_splits_beside_the_printed_number(printed):
     assert found.loc["GANomaly", "image AUROC, ours"] == NOTHING
 
 
+def test_table_6_holds_the_control_without_network_or_maps(printed):
+    found = tiles.table6(table([*made(), *thumbnails()]), printed).loc["Thumbnails, no network"]
+    assert found["paper"] == NOTHING and found["image AUROC, ours"] == "96.00 ± 1.00 (3)"
+    assert found["pixel AUROC, ours"] == NOTHING
+    alone = tiles.table6(table(thumbnails()), printed).loc["Thumbnails, no network"]
+    assert alone.tolist() == found.tolist()
+
+
 def test_only_tiles_count_and_each_split_once():
     rows = made() + [made()[0] | {"weights": "IMAGENET1K_V1 (another file)"}]
     rows += [rows[0] | {"dataset": "mvtec_ad", "category": "bottle"}]
+    rows += made((0.5,), kind="grouped") + made((0.5,), tiles.CROPPED["patchcore_10"])
     found = tiles.splits(table(rows), tiles.ROWS["patchcore_10"])
     assert found["category"].tolist() == ["split0", "split1", "split2"]
+    assert (found["image_auroc"] >= 0.9).all()
+    grouped = tiles.splits(table(rows), tiles.ROWS["patchcore_10"], kind="grouped")
+    assert grouped["category"].tolist() == ["grouped0"]
     assert tiles.splits(pd.DataFrame(), tiles.ROWS["padim"]).empty
 
 
 def test_cropped_and_squashed_stand_side_by_side():
-    squashed = row(
-        f"patchcore fraction=0.1 {tiles.SQUASHED}", "split0",
-        {"image_auroc": 0.97, "pixel_auroc": 0.75, "aupro": 0.7, "f1_misclassified": 1},
-        dataset="magnetic_tile",
-    )  # fmt: skip
-    found = tiles.crop_table(table([*made(), squashed])).loc["PatchCore-10 %"]
-    assert found["image AUROC, cropped"] == "92.00 ± 2.00 (3)"
-    assert found["image AUROC, squashed"] == "97.00 (1)"
+    cropped = made((0.97,), tiles.CROPPED["patchcore_10"])
+    found = tiles.crop_table(table([*made(), *cropped]))
+    assert list(found.index) == ["PatchCore-10 %", "Thumbnails, no network"]
+    assert found.loc["PatchCore-10 %", "image AUROC, squashed"] == "92.00 ± 2.00 (3)"
+    assert found.loc["PatchCore-10 %", "image AUROC, cropped"] == "97.00 (1)"
+    assert found.loc["Thumbnails, no network", "image AUROC, cropped"] == NOT_RUN
+
+
+def test_kinds_of_squashed_and_cropped_images(tmp_path):
+    assert tiles.crop_kinds(pd.DataFrame(), tmp_path).empty
+    for one in (of_tiles(), of_tiles(False, scores=SCORES | {"crack": [1.0, 1.0, 1.0]})):
+        one["counts"] |= {"train": 762, "test": 582}
+        records.write(one, records.path(tmp_path, one["identity"], "x"))
+    found = tiles.crop_kinds(records.table(tmp_path), tmp_path)
+    assert list(found) == ["PatchCore-10 %, squashed", "PatchCore-10 %, cropped"]
+    assert found.loc["crack"].tolist() == [f"{600 / 9:.2f} (1)", "100.00 (1)"]
 
 
 def test_commands_are_those_of_missing_splits():
     every = tiles.missing_commands(pd.DataFrame())
-    assert len(every) == 2 * len(tiles.ROWS)
+    kinds = (len(tiles.ROWS), len(tiles.CROPPED), len(tiles.BY_TILE))
+    assert len(every) == len(set(every)) == sum(kinds)
     assert len(tiles.missing_commands(table(made()))) == len(every) - 1
     assert len(tiles.missing_commands(table(made((0.9, 0.9))))) == len(every)
-    assert sum("--squash" in text for text in every) == len(tiles.ROWS)
+    assert len(tiles.missing_commands(table(made(kind="grouped")))) == len(every) - 1
+    assert len(tiles.missing_commands(table(thumbnails()))) == len(every) - 1
+    assert sum("--squash" in text for text in every) == kinds[0] + kinds[2]
+    assert sum("--category grouped0 --category grouped1" in text for text in every) == kinds[2]
+
+
+def test_commands_name_all_that_a_run_needs():
+    every = tiles.missing_commands(pd.DataFrame())
+    where = "--dataset magnetic_tile --root DIR"
+    protocol = "--resize 224 --crop 0 --squash"
+    settings = "--set image_level=3 --set pixel_stride=2"
+    assert f"adlib evaluate spade {where} --backbone resnet18 {settings} {protocol}" in every
+    assert f"adlib evaluate thumbnail {where} {protocol}" in every
+    assert f"adlib evaluate thumbnail {where}" in every
+    assert f"adlib evaluate patchcore {where} --backbone resnet18 --set fraction=0.1" in every
+    assert any("one_nn" in text and "grouped2" in text and protocol in text for text in every)
 
 
 def test_a_kind_is_held_against_the_good_images():
@@ -107,18 +161,22 @@ def test_the_table_of_kinds_counts_images_and_spreads_over_splits():
 
 
 def test_lost_defects_are_counted_by_name_and_by_number():
-    assert tiles.lost(of_tiles()) == (156, 2)
+    assert tiles.lost(of_tiles(False)) == (156, 2)
+    assert tiles.lost(of_tiles()) == (0, 2)
     assert tiles.lost(of_tiles(deviations=[])) == (0, 0)
 
 
 def test_the_protocol_is_read_from_the_records(tmp_path):
-    one = of_tiles()
-    one["counts"] |= {"train": 762, "test": 582, "anomalous": 392, "masks": 392}
-    records.write(one, records.path(tmp_path, one["identity"], "x"))
-    text = tiles.protocol(records.table(tmp_path), tmp_path)
-    assert "holds 765 defect-free images" in text and "392 with a defect" in text
-    assert "cuts off 156 defects" in text and "2 masks mark nothing" in text
     assert tiles.protocol(pd.DataFrame(), tmp_path).startswith("Nothing is recorded")
+    for squash in (True, False):
+        one = of_tiles(squash)
+        one["counts"] |= {"train": 762, "test": 582, "anomalous": 392, "masks": 392}
+        records.write(one, records.path(tmp_path, one["identity"], "x"))
+        text = tiles.protocol(records.table(tmp_path), tmp_path)
+        assert "holds 765 defect-free images" in text and "392 with a defect" in text
+        assert "squashed to 224 x 224" in text and "2 masks mark nothing" in text
+        assert ("cut off 156 defects" in text) == (not squash)
+    assert "short side to 256, the middle 224 x 224 kept" in text
 
 
 def test_mstc_is_not_run_until_it_is(printed):

@@ -45,7 +45,7 @@ def made(seeds: int = 3) -> pd.DataFrame:
                 "f1_misclassified": int(rng.integers(0, 9)),
             }  # fmt: skip
             rows.append(row(ONE, category, metrics, seed=seed))
-        rows.append(row("spade image_level=3", category, {"image_auroc": 0.5}, seed=None))
+        rows.append(row("spade image_level=3 pixel_stride=2", category, {"image_auroc": 0.5}, seed=None))
     rows.append(row("patchcore fraction=0.1", "bottle", {"image_auroc": 0.9}))
     return table(rows)
 

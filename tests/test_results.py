@@ -13,7 +13,8 @@ import pytest
 
 from adlib import parameters, records, report
 from adlib.backbones import ARCHITECTURES
-from adlib.evaluate import METHODS, open_experiment
+from adlib.datasets import Transform
+from adlib.evaluate import METHODS, open_experiment, reads_images
 from adlib.sweep import read_seeds
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -38,7 +39,8 @@ def test_records_lie_where_their_identity_says(found):
         assert path.relative_to(RESULTS).parent == folder
         assert path.stem.endswith(f"-{record['key']}")
         label = path.stem.removesuffix(f"-{record['key']}")
-        assert label.startswith(identity["backbone"]["name"])
+        network = identity["backbone"] or {"name": ""}
+        assert label.startswith(network["name"])
 
 
 def test_no_run_is_recorded_twice(found):
@@ -64,7 +66,9 @@ def test_parameters_are_complete_and_valid(found):
         given = {k: v for k, v in identity["parameters"].items() if v is not None}
         complete = parameters.check(method, given)
         assert identity["parameters"] == method.effective(complete)
-        assert identity["backbone"]["name"] in ARCHITECTURES
+        network = identity["backbone"]
+        assert (network is None) == reads_images(identity["method"])
+        assert network is None or set(network["name"].split("+")) <= set(ARCHITECTURES)
 
 
 def test_counts_scores_and_metrics_agree(found):
@@ -89,33 +93,46 @@ def test_image_metrics_follow_from_the_scores(found):
 
 
 def test_commands_repeat_the_run_they_stand_in(found):
-    defaults = {"--resize": "256", "--crop": "224", "--precision": "float32"}
+    defaults = {"--resize": "256", "--crop": "224", "--precision": "float32", "--masks": "nearest"}
     for path, record in found.items():
         identity = record["identity"]
         words = shlex.split(record["command"])
         assert words[:2] == ["adlib", "evaluate"] and words[2] == identity["method"]
+        squash = "--squash" in words
+        words = [word for word in words if word != "--squash"]
         pairs = list(zip(words[3::2], words[4::2], strict=True))
         options = defaults | {name: value for name, value in pairs if name != "--set"}
         texts = [value for name, value in pairs if name == "--set"]
         values = {k: v[0] for k, v in parameters.read_assignments(texts).items()}
         (seed,) = read_seeds(options["--seed"])
         method = METHODS[identity["method"]]
-        checked = parameters.check(method, values | {"seed": seed})
+        drawn = {"seed": seed} if "seed" in parameters.of(method) else {}
+        checked = parameters.check(method, values | drawn)
         assert method.effective(checked) == identity["parameters"], path.name
         assert options["--dataset"] == identity["dataset"]["name"]
         assert options["--category"] == identity["dataset"]["category"]
-        assert options["--backbone"] == identity["backbone"]["name"]
-        assert options["--precision"] == identity["backbone"]["precision"]
-        transform = {"resize": int(options["--resize"]), "crop": int(options["--crop"])}
-        assert transform == identity["transform"]
+        if identity["backbone"] is not None:
+            assert options["--backbone"] == identity["backbone"]["name"]
+            assert options["--precision"] == identity["backbone"]["precision"]
+        crop = int(options["--crop"]) or None
+        transform = Transform(int(options["--resize"]), crop, squash, options["--masks"])
+        assert transform.describe() == identity["transform"]
+        if "--shots" in options:
+            assert identity["shots"] == {"images": int(options["--shots"]), "seed": seed}
+        assert ("--shots" in options) == ("shots" in identity)
 
 
 def test_one_category_is_one_set_of_files(found):
     seen: dict[tuple, set] = {}
     for record in found.values():
         dataset = record["identity"]["dataset"]
+        counts = dict(record["counts"])
+        del counts["masks_empty"]  # differs with the crop
+        if "shots" in record["identity"]:
+            assert counts["train"] == record["identity"]["shots"]["images"]
+            continue
         place = (dataset["name"], dataset["category"])
-        seen.setdefault(place, set()).add((dataset["fingerprint"], *record["counts"].values()))
+        seen.setdefault(place, set()).add((dataset["fingerprint"], *counts.values()))
     assert all(len(kinds) == 1 for kinds in seen.values())
 
 
@@ -124,11 +141,25 @@ def test_the_same_seed_drew_the_same_projection_everywhere(found):
     for record in found.values():
         identity = record["identity"]
         values = identity["parameters"]
-        if values["reduction"] in ("coordinate", "gaussian", "haar", "sparse"):
+        if values.get("reduction") in ("coordinate", "gaussian", "haar", "sparse"):
             channels = record["drawn"]["channels"]
             place = json.dumps([values["reduction"], values["dim"], values["seed"], channels])
             drawn.setdefault(place, set()).add(record["drawn"]["reduction_sha256"])
     assert all(len(sums) == 1 for sums in drawn.values())
+
+
+def test_the_same_seed_selected_the_same_coreset_whatever_was_scored_with_it(found):
+    """Distance, Eq. 7 and neighbours come after the selection."""
+    after = ("distance", "neighbors", "reweight", "sigma")
+    selected: dict[str, set] = {}
+    for record in found.values():
+        identity = record["identity"]
+        if identity["method"] == "patchcore" and identity["parameters"]["search"] == "exact":
+            kept = {k: v for k, v in identity["parameters"].items() if k not in after}
+            place = json.dumps([identity | {"parameters": kept}])
+            sums = {k: v for k, v in record["drawn"].items() if k.endswith("indices_sha256")}
+            selected.setdefault(place, set()).add(json.dumps(sums))
+    assert all(len(sums) == 1 for sums in selected.values())
 
 
 def test_files_are_written_as_the_package_writes_them(found):
@@ -204,8 +235,8 @@ def test_compare_turns_all_of_it_into_a_table(printed):
 def test_this_code_makes_the_same_numbers_again(category, tmp_path):
     """Some records were made by earlier states of the code: the present one must agree with them.
 
-    One run of each form (m <= N and m > N) a category, on the images in $ADLIB_MVTEC_AD; the
-    weights come from $ADLIB_RESNET18 or from where ``Backbone`` finds them.
+    One run of each form (m <= N and m > N) and method a category, on the images in
+    $ADLIB_MVTEC_AD; the weights come from $ADLIB_RESNET18 or from where ``Backbone`` finds them.
     """
     experiment = open_experiment(
         "mvtec_ad", category, root=os.environ["ADLIB_MVTEC_AD"],
@@ -214,16 +245,21 @@ def test_this_code_makes_the_same_numbers_again(category, tmp_path):
     made_from = [r["identity"] for r in map(records.read, FILES)]
     images, weights = experiment.category.fingerprint, experiment.backbone.origin.sha256
     if not any(
-        i["dataset"]["fingerprint"] == images and i["backbone"]["weights_sha256"] == weights
+        i["dataset"]["fingerprint"] == images
+        and (i["backbone"] or {}).get("weights_sha256") == weights
         for i in made_from
     ):
         pytest.skip("other image or weight files than those of the records")
-    for values in (
-        {"dim": 100},
-        {"reduction": "gaussian", "dim": 100, "seed": 3},
-        {"reduction": "none"},
+    for method, values in (
+        ("padim", {"dim": 100}),
+        ("padim", {"reduction": "gaussian", "dim": 100, "seed": 3}),
+        ("padim", {"reduction": "none"}),
+        ("patchcore", {"fraction": 0.01}),
+        ("patchcore", {"fraction": 0.01, "embedding": "official", "seed": 1}),
+        ("one_nn", {"image_level": 3}),
+        ("thumbnail", {}),
     ):
-        again = experiment.run("padim", values, results=tmp_path)
+        again = experiment.run(method, values, results=tmp_path)
         committed = RESULTS / again.path.relative_to(tmp_path)
         before = records.read(committed)
         assert again.record["drawn"] == before["drawn"]

@@ -17,7 +17,7 @@ ROWS = {
     "PatchCore, 1 %": "patchcore fraction=0.01",
     "PatchCore, all patches": "patchcore subsampler=none",
     "PaDiM, 100 channels": "padim dim=100",
-    "SPADE": "spade image_level=3",
+    "SPADE": "spade image_level=3 pixel_stride=2",
 }
 FIRST = "resnet18"  # the network that README.md shows
 

@@ -11,7 +11,7 @@ from adlib.fragments.recorded import METRICS, NETWORKS, interval, over_categorie
 
 ONE = "patchcore fraction=0.01"
 PADIM = "padim reduction=coordinate dim=100"
-SPADE = "spade image_level=3"
+SPADE = "spade image_level=3 pixel_stride=2"
 
 
 class Contrast(NamedTuple):
