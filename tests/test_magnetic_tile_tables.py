@@ -116,7 +116,7 @@ def test_kinds_of_squashed_and_cropped_images(tmp_path):
         records.write(one, records.path(tmp_path, one["identity"], "x"))
     found = tiles.crop_kinds(records.table(tmp_path), tmp_path)
     assert list(found) == ["PatchCore-10 %, squashed", "PatchCore-10 %, cropped"]
-    assert found.loc["crack"].tolist() == [f"{600 / 9:.2f} (1)", "100.00 (1)"]
+    assert found.loc["crack"].tolist() == [f"{650 / 9:.2f} (1)", "100.00 (1)"]  # a tie counts half
 
 
 def test_commands_are_those_of_missing_splits():
