@@ -119,6 +119,19 @@ def test_kinds_of_squashed_and_cropped_images(tmp_path):
     assert found.loc["crack"].tolist() == [f"{650 / 9:.2f} (1)", "100.00 (1)"]  # a tie counts half
 
 
+def test_a_split_by_tile_counts_with_a_few_images_more_or_less(tmp_path):
+    for name, train, test in (
+        ("grouped0", 763, 581), ("grouped1", 700, 581), ("split0", 763, 581), ("split1", 762, 582),
+    ):  # fmt: skip
+        one = of_tiles()
+        one["identity"]["dataset"]["category"] = name
+        one["counts"] |= {"train": train, "test": test}
+        one["key"] = records.key(one["identity"])
+        records.write(one, records.path(tmp_path, one["identity"], "x"))
+    official = records.table(tmp_path).set_index("category")["official"]
+    assert official[official].index.tolist() == ["grouped0", "split1"]
+
+
 def test_commands_are_those_of_missing_splits():
     every = tiles.missing_commands(pd.DataFrame())
     kinds = (len(tiles.ROWS), len(tiles.CROPPED), len(tiles.BY_TILE))

@@ -85,8 +85,13 @@ class Evidence:
 
     @cached_property
     def here(self) -> pd.DataFrame:
-        """The records of this data set."""
-        return self.runs if self.runs.empty else self.runs[self.runs["dataset"] == self.dataset]
+        """The records of this data set; of the tiles, of the splits that the paper describes."""
+        if self.runs.empty:
+            return self.runs
+        found = self.runs[self.runs["dataset"] == self.dataset]
+        if self.dataset == magnetic_tile.NAME:
+            found = found[found["category"].isin(categories_of(self.dataset))]
+        return found
 
     @cached_property
     def _selected(self) -> dict[tuple[str, str], pd.DataFrame]:
@@ -94,11 +99,15 @@ class Evidence:
 
     def select(self, run: str, backbone: str) -> pd.DataFrame:
         """Return the records here that answer a text; the claims ask for the same ones often."""
+        from adlib.evaluate import reads_images  # late: it imports torch
+
         if (run, backbone) not in self._selected:
-            here = self.here
+            here, method = self.here, run.split()[0]
+            # a method that reads images has no backbone to choose
+            network = None if reads_images(method) else backbone
             if len(here):
-                here = here[(here["method"] == run.split()[0]) & (here["backbone"] == backbone)]
-            self._selected[run, backbone] = report.select(here, run, backbone)
+                here = here[here["method"] == method]
+            self._selected[run, backbone] = report.select(here, run, network)
         return self._selected[run, backbone]
 
     def whole(self, category: str) -> list[str]:

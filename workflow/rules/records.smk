@@ -4,6 +4,7 @@
 
 import hashlib
 import json
+import re
 from itertools import product
 
 import yaml
@@ -108,7 +109,7 @@ rule evaluate:
         weights=weights_option,
         device=lambda w: f"--device {config['device']}" if config.get("device") else "",
     wildcard_constraints:
-        job="|".join(JOBS) or "none",
+        job="|".join(map(re.escape, JOBS)) or "none",
     threads: 1
     resources:
         mem_mb=8000,
