@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from adlib import bench, bench_report
+from adlib import bench
+from adlib.study import bench_report
 
 SIDES = ("adlib", "baseline")
 CLAIMED = 1024  # side of the maps for which the aims were set

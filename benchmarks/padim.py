@@ -37,7 +37,8 @@ from typing import Any
 
 import numpy as np
 
-from adlib import bench, bench_report
+from adlib import bench
+from adlib.study import bench_report
 
 SIDES = ("backbone", "adlib", "anomalib_model", "anomalib_engine")
 SAME_EPS = "adlib_same_eps"  # untimed: our maps with anomalib's regulariser

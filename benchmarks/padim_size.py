@@ -32,8 +32,9 @@ from typing import Any
 
 import numpy as np
 
-from adlib import bench, bench_report
+from adlib import bench
 from adlib.errors import InputError
+from adlib.study import bench_report
 
 FEATURES, RANDOM = "features", "random"
 OVERHEAD = 2.0e9  # bytes: libraries, the backbone, a batch of features and of scores

@@ -42,7 +42,8 @@ from unittest import mock
 
 import numpy as np
 
-from adlib import bench, bench_peer, bench_report
+from adlib import bench, bench_peer
+from adlib.study import bench_report
 
 SCORED = (
     "patchcore fraction=0.01",

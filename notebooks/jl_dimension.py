@@ -39,7 +39,8 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from adlib import ablation, evaluate, figures, pictures, records, report
+from adlib import evaluate, records, report
+from adlib.study import ablation, figures, pictures
 
 curve = report.dimension_curve("resnet18", metric, results)
 recorded = sorted(curve["category"].unique())

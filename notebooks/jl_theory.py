@@ -47,7 +47,8 @@ import pandas as pd
 import sympy as sp
 from IPython.display import Markdown
 
-from adlib import figures, projection, report, theory
+from adlib import projection, report, theory
+from adlib.study import figures
 
 # %% [markdown]
 # ## The report's argument

@@ -32,7 +32,8 @@ results: str = "results"  # folder of records
 # %% tags=["remove-input"]
 from IPython.display import Markdown
 
-from adlib import cases, evaluate, figures, report, tables
+from adlib import evaluate, report
+from adlib.study import cases, figures, tables
 
 # %% [markdown]
 # ## Table 1, recorded on MVTec AD

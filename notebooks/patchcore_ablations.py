@@ -40,17 +40,16 @@ results: str = "results"  # folder of records
 import pandas as pd
 from IPython.display import Markdown
 
-from adlib import (
+from adlib import evaluate, records
+from adlib.study import (
     ensemble_table,
-    evaluate,
     figures,
     patchcore_figures,
     patchcore_pages,
-    records,
     subsampler_ablation,
     variants,
 )
-from adlib import patchcore_ablation as ablation
+from adlib.study import patchcore_ablation as ablation
 
 runs = records.table(results)
 asked = ["capsule", "screw"]  # the categories of these sweeps in params/records.yaml

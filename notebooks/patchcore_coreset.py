@@ -38,19 +38,8 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from adlib import (
-    bench_report,
-    coreset,
-    coreset_demo,
-    coreset_figures,
-    coreset_kernel,
-    coreset_trace,
-    evaluate,
-    features,
-    figures,
-    patchcore,
-    subsampling,
-)
+from adlib import coreset, coreset_kernel, evaluate, features, patchcore, subsampling
+from adlib.study import bench_report, coreset_demo, coreset_figures, coreset_trace, figures
 
 clusters, cluster = coreset_demo.multimodal(n_points, seed=0)
 data = {"multimodal": clusters, "uniform": coreset_demo.uniform(n_points, seed=0)}

@@ -44,7 +44,8 @@ results: str = "results"  # folder of records
 import pandas as pd
 from IPython.display import Markdown
 
-from adlib import evaluate, figures, low_shot, patchcore_figures, patchcore_pages, records
+from adlib import evaluate, records
+from adlib.study import figures, low_shot, patchcore_figures, patchcore_pages
 
 runs = records.table(results)
 curves = {metric: low_shot.curve(runs, recorded, metric) for metric in low_shot.METRICS}

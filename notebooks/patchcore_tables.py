@@ -31,15 +31,13 @@ results: str = "results"  # folder of records
 # %% tags=["remove-input"]
 from IPython.display import Markdown
 
-from adlib import (
-    evaluate,
+from adlib import evaluate, records, report
+from adlib.study import (
     figures,
     localisation,
     localisation_figures,
     patchcore_speed,
     patchcore_tables,
-    records,
-    report,
 )
 
 runs, printed = records.table(results), report.reported(results)

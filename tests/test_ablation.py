@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from adlib import ablation
+from adlib.study import ablation
 
 CATEGORIES = ("bottle", "screw")
 

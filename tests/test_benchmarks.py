@@ -15,8 +15,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from adlib import bench, bench_report
+from adlib import bench
 from adlib.errors import InputError
+from adlib.study import bench_report
 
 RUNS = {
     "slow": [{"s": 4.0, "kind": "a"}, {"s": 9.0, "kind": "a"}, {"s": 5.0, "kind": "a"}],

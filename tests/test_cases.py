@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from adlib import cases
+from adlib.study import cases
 
 
 def scene(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -7,8 +7,8 @@ import pytest
 from reference import k_center_greedy
 from scipy.spatial.distance import cdist
 
-from adlib import coreset_demo as demo
 from adlib.errors import InputError
+from adlib.study import coreset_demo as demo
 
 SQUARE = np.array([[0, 0], [3, 0], [0, 4], [3, 4]], np.float32)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.patches import Circle, Rectangle
 
-from adlib import coreset_demo, coreset_figures, coreset_trace, figures
+from adlib.study import coreset_demo, coreset_figures, coreset_trace, figures
 
 
 @pytest.fixture(autouse=True)

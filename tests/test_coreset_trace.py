@@ -7,7 +7,7 @@ import pytest
 from reference import k_center_greedy
 from scipy.spatial.distance import cdist
 
-from adlib.coreset_trace import BOUNDED, MEASURED, NEVER, lazy_greedy
+from adlib.study.coreset_trace import BOUNDED, MEASURED, NEVER, lazy_greedy
 
 
 def cloud(kind, N, d, seed=0):

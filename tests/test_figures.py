@@ -11,7 +11,7 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
-from adlib import figures
+from adlib.study import figures
 
 SVG = "{http://www.w3.org/2000/svg}"
 

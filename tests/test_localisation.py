@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from adlib import localisation
 from adlib.datasets.folder import GroundTruth
 from adlib.errors import InputError
 from adlib.scores import Scores
+from adlib.study import localisation
 
 SIZE = 12
 

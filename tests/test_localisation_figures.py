@@ -7,9 +7,9 @@ import pytest
 from matplotlib.colors import to_hex
 from test_localisation import SIZE, experiment, scene
 
-from adlib import figures, localisation
-from adlib import localisation_figures as drawn
 from adlib.scores import Scores
+from adlib.study import figures, localisation
+from adlib.study import localisation_figures as drawn
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pandas as pd
 from made_runs import table
 from test_magnetic_tile_tables import made, printed, thumbnails  # noqa: F401 (a fixture)
 
-from adlib import magnetic_tile_leak as leak
-from adlib import magnetic_tile_tables as tiles
-from adlib.tables import NOT_RUN, NOTHING
+from adlib.study import magnetic_tile_leak as leak
+from adlib.study import magnetic_tile_tables as tiles
+from adlib.study.tables import NOT_RUN, NOTHING
 
 ONE_NN = tiles.ROWS["1nn"]
 

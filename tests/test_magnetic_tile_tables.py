@@ -12,10 +12,11 @@ from sklearn.metrics import roc_auc_score
 from test_localisation import experiment, scene
 from test_records import record
 
-from adlib import localisation, records, report
-from adlib import magnetic_tile_tables as tiles
+from adlib import records, report
 from adlib.scores import Scores
-from adlib.tables import NOT_RUN, NOTHING
+from adlib.study import localisation
+from adlib.study import magnetic_tile_tables as tiles
+from adlib.study.tables import NOT_RUN, NOTHING
 
 ROOT = Path(__file__).parent.parent
 SCORES = {"blowhole": [0.4, 0.9], "crack": [0.1, 0.8, 0.95], "good": [0.1, 0.2, 0.3]}

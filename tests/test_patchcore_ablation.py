@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from adlib import ensemble_table, low_shot, parameters, patchcore_ablation, patchcore_pages
-from adlib import subsampler_ablation as subsamplers
+from adlib import parameters
 from adlib.evaluate import METHODS
 from adlib.report import PROTOCOL
+from adlib.study import ensemble_table, low_shot, patchcore_ablation, patchcore_pages
+from adlib.study import subsampler_ablation as subsamplers
 from adlib.sweep import read_counts
 
 LEVELS = {"capsule": 0.95, "screw": 0.90}

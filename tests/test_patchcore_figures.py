@@ -8,7 +8,13 @@ import pandas as pd
 import pytest
 from test_patchcore_ablation import R18, ablation, bank, few
 
-from adlib import figures, low_shot, patchcore_ablation, patchcore_figures, subsampler_ablation
+from adlib.study import (
+    figures,
+    low_shot,
+    patchcore_ablation,
+    patchcore_figures,
+    subsampler_ablation,
+)
 
 
 @pytest.fixture(autouse=True)

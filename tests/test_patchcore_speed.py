@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from made_runs import row, table
 
-from adlib import patchcore_speed as speed
 from adlib import report
 from adlib.errors import InputError
-from adlib.tables import NOT_RUN
+from adlib.study import patchcore_speed as speed
+from adlib.study.tables import NOT_RUN
 
 ROOT = Path(__file__).parent.parent
 TIMES = {"backbone": 40.0, "embed": 5.0, "search": 20.0, "map": 3.0, "total": 68.0}

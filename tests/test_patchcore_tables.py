@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from made_runs import row, table
 
-from adlib import patchcore_tables as tables
 from adlib import report
 from adlib.datasets.mvtec_ad import OFFICIAL_COUNTS
-from adlib.tables import NOT_RUN, NOTHING
+from adlib.study import patchcore_tables as tables
+from adlib.study.tables import NOT_RUN, NOTHING
 
 ROOT = Path(__file__).parent.parent
 ONE = "patchcore fraction=0.01"
@@ -45,7 +45,8 @@ def made(seeds: int = 3) -> pd.DataFrame:
                 "f1_misclassified": int(rng.integers(0, 9)),
             }  # fmt: skip
             rows.append(row(ONE, category, metrics, seed=seed))
-        rows.append(row("spade image_level=3 pixel_stride=2", category, {"image_auroc": 0.5}, seed=None))
+        spade = row("spade image_level=3 pixel_stride=2", category, {"image_auroc": 0.5}, seed=None)
+        rows.append(spade)
     rows.append(row("patchcore fraction=0.1", "bottle", {"image_auroc": 0.9}))
     return table(rows)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from adlib import report, tables
+from adlib import report
+from adlib.study import tables
 
 ROOT = Path(__file__).parent.parent
 

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adlib import parameters, variants
+from adlib import parameters
 from adlib.patchcore import PatchCore
+from adlib.study import variants
 
 
 def runs() -> pd.DataFrame:

@@ -12,11 +12,12 @@ from typing import Annotated, Any, ClassVar, Literal
 import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from adlib import bench_report, records, report
+from adlib import records, report
 from adlib.claims.commands import commands
 from adlib.claims.verdict import Effect, Outcome, Verdict, joined
 from adlib.datasets import magnetic_tile, mstc, mvtec_ad
 from adlib.errors import InputError
+from adlib.study import bench_report
 
 COUNTS = {"f1_misclassified": "images"}  # columns that count: shown in their own unit, not percent
 METRIC_NAMES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}

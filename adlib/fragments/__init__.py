@@ -23,9 +23,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adlib import ablation, claims, figures, pictures, records, report
+from adlib import claims, records, report
 from adlib.atomic import replacement
-from adlib.bench_report import bench_tables
 from adlib.claims import Evidence
 from adlib.errors import InputError
 from adlib.fragments.markdown import DO_NOT_EDIT
@@ -34,7 +33,9 @@ from adlib.fragments.patchcore import patchcore_answer
 from adlib.fragments.recorded import answer, counts, glance
 from adlib.fragments.status import status
 from adlib.fragments.verdicts import detailed, summary, verdicts
-from adlib.variants import padim_effects, patchcore_effects
+from adlib.study import ablation, figures, pictures
+from adlib.study.bench_report import bench_tables
+from adlib.study.variants import padim_effects, patchcore_effects
 
 __all__ = [
     "BEGIN",

@@ -8,8 +8,8 @@ from adlib.claims import Evidence, Ledger, Result
 from adlib.fragments.markdown import escape, table
 from adlib.fragments.recorded import METRICS, NETWORKS, by_category
 from adlib.fragments.verdicts import tally, telling
-from adlib.patchcore_tables import DATASET, over_categories
 from adlib.report import mean_sd
+from adlib.study.patchcore_tables import DATASET, over_categories
 
 ROWS = {
     "PatchCore, 25 % of the patches": "patchcore fraction=0.25",

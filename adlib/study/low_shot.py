@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from adlib.patchcore_ablation import DATASET, METRICS, chosen
 from adlib.report import command, mean_sd, paired
-from adlib.tables import NOT_RUN, NOTHING
+from adlib.study.patchcore_ablation import DATASET, METRICS, chosen
+from adlib.study.tables import NOT_RUN, NOTHING
 
 METHODS = {
     "PatchCore": "patchcore fraction=0.1",

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adlib.coreset_demo import columns_of, squared_distances
+from adlib.study.coreset_demo import columns_of, squared_distances
 
 NEVER, BOUNDED, MEASURED = 0, 1, 2  # what became of a pair of a point and a centre
 SHARE = 1 / 16  # of the points, about, that a phase looks at

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from adlib.report import paired, reported, select
-from adlib.variants import SHOWN
+from adlib.study.variants import SHOWN
 
 METHOD = "patchcore"
 BASE: dict[str, Any] = {"fraction": 0.01}

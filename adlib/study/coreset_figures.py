@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch, Rectangle
 from matplotlib.ticker import NullLocator
 
-from adlib import figures
-from adlib.coreset_demo import nearest_kept
-from adlib.coreset_trace import BOUNDED, MEASURED, NEVER, Phase, Trace
+from adlib.study import figures
+from adlib.study.coreset_demo import nearest_kept
+from adlib.study.coreset_trace import BOUNDED, MEASURED, NEVER, Phase, Trace
 
 POINT, KEPT, PALE = figures.PALETTE[0], figures.PALETTE[1], figures.PALETTE[5]
 GREY = "0.5"

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from adlib.magnetic_tile_tables import (
+from adlib.report import mean_sd
+from adlib.study.magnetic_tile_tables import (
     BY_IMAGE_SPLIT,
     BY_TILE,
     BY_TILE_SPLIT,
@@ -17,9 +18,8 @@ from adlib.magnetic_tile_tables import (
     paper,
     splits,
 )
-from adlib.patchcore_tables import NAMES
-from adlib.report import mean_sd
-from adlib.tables import NOT_RUN, NOTHING
+from adlib.study.patchcore_tables import NAMES
+from adlib.study.tables import NOT_RUN, NOTHING
 
 NEARLY_SOLVED = 90.0  # percent of image AUROC; a benchmark on which a control has it says little
 QUOTED = {"patchcore_10", "1nn"}  # the rows that the paper prints

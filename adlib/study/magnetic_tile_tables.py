@@ -15,15 +15,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from adlib import figures, metrics, records
+from adlib import metrics, records
 from adlib.datasets.folder import GOOD
 from adlib.datasets.magnetic_tile import GROUPED
 from adlib.evaluate import reads_images
-from adlib.localisation import Localised
-from adlib.patchcore_tables import NAMES
 from adlib.records import Record
 from adlib.report import mean_sd, option, select
-from adlib.tables import NOT_RUN, NOTHING
+from adlib.study import figures
+from adlib.study.localisation import Localised
+from adlib.study.patchcore_tables import NAMES
+from adlib.study.tables import NOT_RUN, NOTHING
 
 TILES = "magnetic_tile"
 SQUASHED = "resize=224 crop=null squash=true"

@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from adlib import figures, localisation
-from adlib.localisation import Case, Localised
+from adlib.study import figures, localisation
+from adlib.study.localisation import Case, Localised
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +44,7 @@ def segmentations(rows: Mapping[str, Localised], width: float = 7.0) -> Figure:
     The columns: an image with the outline of its defect; its anomaly map; the image with the
     contour of the map at the threshold of the best F1. Then the image whose defect is missed most
     and the normal image that is marked most, both with the contour. Which images these are, the
-    rules of ``adlib.localisation`` say.
+    rules of ``adlib.study.localisation`` say.
 
     Parameters
     ----------

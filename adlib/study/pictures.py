@@ -7,7 +7,7 @@ import math
 import pandas as pd
 from matplotlib.figure import Figure
 
-from adlib import ablation, figures
+from adlib.study import ablation, figures
 
 COLORS = dict(zip(("coordinate", "gaussian", "haar"), figures.PALETTE, strict=False))
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from adlib.patchcore_ablation import DATASET, METRICS, chosen
 from adlib.report import by_seed, command, mean_sd, paired, reported
-from adlib.tables import NOT_RUN, NOTHING
+from adlib.study.patchcore_ablation import DATASET, METRICS, chosen
+from adlib.study.tables import NOT_RUN, NOTHING
 
 SEEDS = "0-2"
 ENSEMBLE = "resnet18+efficientnet_lite0"

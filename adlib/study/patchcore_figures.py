@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from adlib import figures, low_shot, subsampler_ablation
-from adlib.patchcore_ablation import METRICS, Sweep
-from adlib.subsampler_ablation import percent
+from adlib.study import figures, low_shot, subsampler_ablation
+from adlib.study.patchcore_ablation import METRICS, Sweep
+from adlib.study.subsampler_ablation import percent
 
 GREY = "0.5"
 OF_ARM = dict(zip(subsampler_ablation.ARMS, figures.PALETTE, strict=False))

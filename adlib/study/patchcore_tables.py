@@ -15,7 +15,7 @@ import pandas as pd
 from adlib.datasets.mvtec_ad import OFFICIAL_COUNTS
 from adlib.evaluate import Run
 from adlib.report import by_seed, mean_sd, paired, select
-from adlib.tables import NOT_RUN, NOTHING
+from adlib.study.tables import NOT_RUN, NOTHING
 
 DATASET = "mvtec_ad"
 BACKBONES = {

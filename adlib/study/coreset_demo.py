@@ -1,7 +1,7 @@
 """Greedy k-centre selection, slowly: points in the plane, radii, and the rule written down.
 
 `adlib.coreset` selects fast; `plain_greedy` is the rule that it follows, in plain NumPy, and
-`adlib.coreset_trace` shows which distances it needs.
+`adlib.study.coreset_trace` shows which distances it needs.
 
 The covering radius of a subset is the objective of PatchCore's Eq. 5: the largest distance of any
 point to the nearest one that is kept.

@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from adlib.patchcore_ablation import DATASET, METRICS, SEEDS, chosen, text
 from adlib.report import Paired, command, mean_sd, paired, reported
-from adlib.tables import NOTHING
+from adlib.study.patchcore_ablation import DATASET, METRICS, SEEDS, chosen, text
+from adlib.study.tables import NOTHING
 
 ARMS: dict[str, dict[str, Any]] = {
     "coreset": {},

@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from adlib import subsampler_ablation
-from adlib.patchcore_ablation import (
+from adlib.report import command, mean_sd
+from adlib.study import subsampler_ablation
+from adlib.study.patchcore_ablation import (
     BASE,
     DATASET,
     LAYERS,
@@ -23,8 +24,7 @@ from adlib.patchcore_ablation import (
     differences,
     text,
 )
-from adlib.report import command, mean_sd
-from adlib.tables import NOT_RUN, NOTHING
+from adlib.study.tables import NOT_RUN, NOTHING
 
 
 def difference_table(runs: pd.DataFrame, sweep: Sweep, backbone: str) -> pd.DataFrame:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from adlib import cases, metrics
+from adlib import metrics
 from adlib.errors import InputError
+from adlib.study import cases
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

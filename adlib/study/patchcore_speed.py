@@ -13,12 +13,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from adlib import figures
-from adlib.bench_report import measurements
 from adlib.errors import InputError
-from adlib.patchcore_tables import METRICS, NAMES, over_categories, printed_means, rows
 from adlib.report import read_run
-from adlib.tables import NOT_RUN, NOTHING
+from adlib.study import figures
+from adlib.study.bench_report import measurements
+from adlib.study.patchcore_tables import METRICS, NAMES, over_categories, printed_means, rows
+from adlib.study.tables import NOT_RUN, NOTHING
 
 STAGES = {
     "backbone": "backbone", "embed": "patch features", "search": "search", "map": "map and score",
