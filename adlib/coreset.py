@@ -21,29 +21,32 @@ The work goes in phases. A phase takes a threshold theta that about one point in
 points is greedy among all, for as long as the farthest of them stays at theta or above (`select`).
 
 **How a point gets below theta** (`hint`). One near centre is enough. Each centre remembers the last
-centres that took a point from it; a point walks along these links as long as that brings it nearer,
-and asks its two neighbours in the list, which are its neighbours in the image, for their centres.
+centres that took a point from it. A point asks its four neighbours in the image, two beside it in
+the list and two a row of patches away (`_stride`), for their centres; then it walks along the links
+as long as that brings it nearer, first from its own centre, at last from those of its neighbours.
 More than nine in ten visits end there. ``seen`` stays as it was, so a bad guess costs time only.
 The others are compared with the centres that they have not seen, 64 at a time (`scan`).
 
 **How a comparison is spared.** Once, all points are centred, rotated to their principal axes and
 rounded to 16-bit integers: their *sketch*. Rotations keep distances, so any leading coordinates,
 with the norm of all others as one more, bound a distance from below: 32 numbers rule out most
-centres. The whole sketch bounds it from both sides, and an upper bound below theta is all a hint
-needs. Every bound is widened by what rounding can have done to it (`_slack`), so that it errs to
-the safe side; whatever it leaves open is settled by the float64 distance.
+centres. The whole sketch bounds it from both sides, and an upper bound below theta is all that it
+takes to send a point away. Every bound is widened by what rounding can have done to it (`_slack`),
+so that it errs to the safe side; whatever it leaves open is settled by the float64 distance.
 
 **Cost.** Linear in N; in n less than linear, as most pairs are never looked at. Points without
-structure, isotropic noise, are the bad case: no bound holds and most pairs are compared, at about
-four times the cost of one matrix product of all points with all centres, still less than plain
-greedy takes. Memory beside the features: 260 bytes a point for the sketch at d = 128 (half a copy;
-it does not grow beyond), 16 for the state, about 500 a centre.
+structure, isotropic noise, are the bad case: short sketches rule out little and most pairs are
+compared, at about twice the cost of one matrix product of all points with all centres, still less
+than plain greedy takes. Memory beside the features: 260 bytes a point for the sketch at d = 128
+(half a copy; it does not grow beyond), 16 for the state, about 900 a centre.
 """
 
 from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -62,6 +65,8 @@ SHARE = 1 / 16  # of the points, about, are looked at in a phase
 SLICE = 1024  # centres that one call of the kernel chooses at most: the bar moves in between
 SAMPLE = 8192  # points that the principal axes are computed from
 ROWS = 1024  # points that are rotated at once: they stay in the cache
+WIDEST = 256  # patches in a row of an image, for hints from the row above
+ALIKE = 512  # points that this width is guessed from
 COORDINATES = 128  # of a sketch, at most
 LEVELS = 32000  # largest entry of a sketch, in int16
 
@@ -81,7 +86,8 @@ class Estimate(NamedTuple):
     bytes: int
 
     def __str__(self) -> str:
-        return f"about {self.seconds:.1f} s and {self.bytes / 1e6:.0f} MB beside the features"
+        seconds = f"{self.seconds:.1f}" if self.seconds < 1 else f"{self.seconds:,.0f}"
+        return f"about {seconds} s and {max(1, self.bytes / 1e6):,.0f} MB"
 
 
 def estimate(N: int, d: int, n: int) -> Estimate:
@@ -101,12 +107,16 @@ def estimate(N: int, d: int, n: int) -> Estimate:
     Estimate
     """
     columns = min(d, COORDINATES) + 34
-    seconds = 0.02 + 1.5e-9 * N * d + 6e-6 * N + 6e-10 * N * n
-    return Estimate(seconds, N * (2 * columns + 16 + 8) + n * (2 * columns + 128 + 76))
+    seconds = 0.02 + 1.5e-9 * N * d + 2.5e-6 * N + 9e-10 * N * n
+    return Estimate(seconds, N * (2 * columns + 16 + 8) + n * (6 * columns + 76))
 
 
 def k_center_greedy(
-    features: np.ndarray | torch.Tensor, n: int, *, start: int = 0, progress: bool = False
+    features: np.ndarray | torch.Tensor,
+    n: int,
+    *,
+    start: int = 0,
+    progress: bool | Callable[[int, int], None] = False,
 ) -> np.ndarray:
     """Choose n points by greedy k-centre selection, exactly (Roth et al., Algorithm 1).
 
@@ -118,8 +128,9 @@ def k_center_greedy(
         Number of centres, in [1, N].
     start : int
         Index of the first centre, in [0, N).
-    progress : bool
-        Print an estimate of time and memory, then show a bar where stderr is a terminal.
+    progress : bool or callable
+        True: print an estimate of time and memory, then show a bar where stderr is a terminal.
+        A callable is told (number of centres so far, n) instead, now and then and at the end.
 
     Returns
     -------
@@ -138,24 +149,33 @@ def k_center_greedy(
         raise InputError(
             f"start must lie in [0, {len(points) - 1}], the indices of the points, found {start}"
         )
-    if progress:
-        cost = estimate(*points.shape, n)
-        tqdm.write(f"coreset: {n} of {len(points)} points, {cost}", file=sys.stderr)
     from adlib import coreset_kernel as kernel  # numba, which takes a second to import
 
-    state = _state(points, n, start, kernel)
-    count, hidden = 1, None if progress else True  # None: hidden unless stderr is a terminal
-    with tqdm(
-        total=n, initial=1, unit="centre", desc="coreset", disable=hidden, leave=False
-    ) as bar:
+    with _telling(progress, *points.shape, n) as tell:
+        state, count = _state(points, n, start, kernel), 1
         while count < n and (theta := kernel.threshold(state.best, SHARE)) > 0:
+            tell(count)
             candidates = kernel.refresh(state, count, theta)
-            reached = kernel.select(state, candidates, count, min(n, count + SLICE), theta)
-            bar.update(reached - count)
-            count = reached
-    # what is left coincides with a centre, so that every point ties: lowest index first
-    state.chosen[count:] = np.flatnonzero(state.best >= 0)[: n - count]
+            count = kernel.select(state, candidates, count, min(n, count + SLICE), theta)
+        # what is left coincides with a centre, so that every point ties: lowest index first
+        state.chosen[count:] = np.flatnonzero(state.best >= 0)[: n - count]
+        tell(n)
     return state.chosen
+
+
+@contextmanager
+def _telling(
+    progress: bool | Callable[[int, int], None], N: int, d: int, n: int
+) -> Iterator[Callable[[int], object]]:
+    """Give what is to be told how many centres there are."""
+    if callable(progress):
+        yield lambda done: progress(done, n)
+        return
+    if progress:
+        tqdm.write(f"coreset: {n:,} of {N:,} patches, {estimate(N, d, n)}", file=sys.stderr)
+    hidden = None if progress else True  # None: hidden unless stderr is a terminal
+    with tqdm(total=n, unit="centre", desc="coreset", disable=hidden, leave=False) as bar:
+        yield lambda done: bar.update(done - bar.n)
 
 
 def approximate_k_center_greedy(
@@ -248,9 +268,10 @@ def _state(points: np.ndarray, n: int, start: int, kernel: ModuleType) -> State:
         seen=np.ones(N, np.int32),
         chosen=np.empty(n, np.int64),
         rows=np.zeros((n, sketch.shape[1]), np.int16),
-        blocks=np.full((blocks, kernel.SHORT, kernel.LANES), kernel.FAR),
+        blocks=_no_centres(blocks, sketch.shape[1], kernel),
         links=np.zeros((n, kernel.LINKS), np.int32),
         linked=np.zeros(n, np.int32),
+        stride=_stride(sketch[:, : kernel.SHORT]),
         scale=scale,
         slack=slack,
         short=kernel.SHORT,
@@ -297,6 +318,33 @@ def _sketch(
         part[:, short:-1] = np.rint(along[:, lead:] * unit)
         part[:, -1] = np.rint(left * unit)
     return sketch, float(scale) * float(unit), _slack(d, reach * float(unit), sketch.shape[1])
+
+
+def _no_centres(blocks: int, columns: int, kernel: ModuleType) -> np.ndarray:
+    """Return blocks of centres, all of them far away until they are chosen."""
+    padded = -(-columns // kernel.STEP) * kernel.STEP
+    centres = np.zeros((blocks, padded, kernel.LANES), np.float32)
+    centres[:, : kernel.SHORT] = kernel.FAR
+    return centres
+
+
+def _stride(short: np.ndarray) -> int:
+    """Guess how many patches a row of an image has: points so far apart in the list are most alike.
+
+    Only hints depend on it: a wrong guess costs time, no exactness.
+
+    Parameters
+    ----------
+    short : ndarray of shape (N, SHORT), int16
+        Short sketches.
+    """
+    widest = min(WIDEST, len(short) // 2)
+    some = np.linspace(0, len(short) - 1 - widest, ALIKE).astype(np.int64)
+    here = short[some].astype(np.float32)
+    apart = [
+        np.linalg.norm(short[some + step] - here, axis=1).sum() for step in range(2, widest + 1)
+    ]
+    return 2 + int(np.argmin(apart)) if apart else 1
 
 
 def _principal_axes(sample: np.ndarray, kept: int) -> np.ndarray:

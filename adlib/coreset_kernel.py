@@ -21,7 +21,8 @@ import numpy as np
 from numba import njit
 
 SHORT = 32  # columns of a short sketch: leading coordinates, then the norm of all others
-LANES = 64  # short sketches that are compared at once, stored column by column
+LANES = 64  # sketches that are compared at once, stored column by column
+STEP = 8  # columns that are added at once, written out
 LINKS = 16  # centres that a centre remembers as its neighbours
 BATCH = 16  # points whose sketches are fetched together
 CHUNK = 64  # points that share one pass over the centres: their share fits in the L1 cache
@@ -49,12 +50,14 @@ class State(NamedTuple):
         Index of each centre among the points.
     rows : ndarray of shape (n, columns), int16
         Sketches of the centres, close together in memory.
-    blocks : ndarray of shape (ceil(n / LANES), SHORT, LANES), float32
-        Short sketches of the centres, LANES side by side.
+    blocks : ndarray of shape (ceil(n / LANES), columns, LANES), float32
+        The same, LANES side by side; columns of zeros make up a multiple of STEP.
     links : ndarray of shape (n, LINKS), int32
-        A ring for each centre: the last centres that took a point from it.
+        A ring for each centre: the last centres that took a point from it, each once.
     linked : ndarray of shape (n,), int32
         How many were ever written there.
+    stride : int
+        Patches in a row of an image: points i and i + stride, too, are likely to be alike.
     scale, slack : float
         Units a sketch has in the length 1; error of a distance between sketches, in these units.
     short : int
@@ -71,6 +74,7 @@ class State(NamedTuple):
     blocks: np.ndarray
     links: np.ndarray
     linked: np.ndarray
+    stride: int
     scale: float
     slack: float
     short: int
@@ -137,7 +141,7 @@ def between(sketch, i, rows, j, first, stop):
 
 @lean(fastmath=REORDERED)
 def add_columns(blocks, b, rows, i, c, sums, limits, row):
-    """Add eight columns to the squared distances of short sketch i from those of block b.
+    """Add STEP columns to the squared distances of sketch i from those of block b.
 
     Tells whether one of the sums is still below its limit.
     """
@@ -158,10 +162,20 @@ def add_columns(blocks, b, rows, i, c, sums, limits, row):
 
 @lean()
 def any_below(blocks, b, rows, i, sums, limits, row):
-    """Bound the distances of short sketch i from block b; False once all reach their limits."""
+    """Bound the distances of sketch i from block b; False once all reach their limits.
+
+    The short sketches decide on most blocks. For the others the norms that complete these give way
+    to what they are the norms of, which is at least as far apart.
+    """
     for k in range(LANES):
         sums[k] = np.float32(0)
-    for c in range(0, SHORT, 8):  # noqa: SIM110 (no generators in compiled code)
+    for c in range(0, SHORT, STEP):
+        if not add_columns(blocks, b, rows, i, c, sums, limits, row):
+            return False
+    for k in range(LANES):
+        norms = blocks[b, SHORT - 1, k] - rows[i, SHORT - 1]
+        sums[k] -= norms * norms
+    for c in range(SHORT, blocks.shape[1], STEP):
         if not add_columns(blocks, b, rows, i, c, sums, limits, row):
             return False
     return True
@@ -172,7 +186,13 @@ def any_below(blocks, b, rows, i, sums, limits, row):
 
 @lean()
 def link(state, centre, other):
-    """Let a centre remember another one, in place of the oldest."""
+    """Let a centre remember another one as the latest, in place of the oldest if it is new."""
+    newest = (state.linked[centre] - 1) % LINKS
+    for q in range(min(LINKS, state.linked[centre])):
+        if state.links[centre, q] == other:
+            state.links[centre, q] = state.links[centre, newest]
+            state.links[centre, newest] = other
+            return
     state.links[centre, state.linked[centre] % LINKS] = other
     state.linked[centre] += 1
 
@@ -186,10 +206,10 @@ def take(state, i, centre, value):
 
 
 @lean()
-def offer(state, i, centre, exactly):
+def offer(state, i, centre, enough):
     """Give point i a centre if that is nearer than its own; tell whether it was.
 
-    A hint is content with the upper bound in place of the distance: should the point be asked for
+    An upper bound below `enough` will do in place of the distance: should the point be asked for
     its distance later, it meets the centre again, which is not among those that it has seen.
     """
     short, last = state.short, state.sketch.shape[1] - 1
@@ -203,10 +223,9 @@ def offer(state, i, centre, exactly):
     left, right = np.float64(state.sketch[i, last]), np.float64(state.rows[centre, last])
     if inner + (left - right) ** 2 >= least:
         return False
-    if exactly:
+    value = ceiling(state, inner + (left + right) ** 2)
+    if value >= enough:
         value = squared_distance(state.features, i, state.chosen[centre], state.best[i])
-    else:
-        value = ceiling(state, inner + (left + right) ** 2)
     if value >= state.best[i]:
         return False
     take(state, i, centre, value)
@@ -214,27 +233,50 @@ def offer(state, i, centre, exactly):
 
 
 @lean()
+def propose(state, i, centre):
+    """Offer a centre that is likely to be near, without measuring; tell whether it was taken."""
+    return centre != state.near[i] and offer(state, i, centre, np.inf)
+
+
+@lean()
+def walk(state, i, here, theta):
+    """Try the centres linked to one, the latest first, and go on from any that is nearer.
+
+    Tells whether that brings point i below theta.
+    """
+    q = state.linked[here]
+    last = max(q - LINKS, 0)
+    while q > last:
+        q -= 1
+        if propose(state, i, state.links[here, q % LINKS]):
+            if state.best[i] < theta:
+                return True
+            here = state.near[i]
+            q = state.linked[here]
+            last = max(q - LINKS, 0)
+    return False
+
+
+@lean()
 def hint(state, i, theta):
     """Look for a centre that brings point i below theta where one is likely; tell if it did.
 
-    Walks from centre to linked centre, the latest link first, while that brings the point nearer;
-    then tries the centres of its two neighbours in the image.
+    Its neighbours in the image are asked for their centres; then it walks along the links, from its
+    own centre and from those of the neighbours.
     """
-    turns = 0
-    while turns < 2:
-        here, moved = state.near[i], False
-        newest = state.linked[here]
-        for q in range(newest - 1, max(newest - LINKS, 0) - 1, -1):
-            if offer(state, i, state.links[here, q % LINKS], False):
-                moved = True
-                break
-        while not moved and turns < 2:
-            beside = i - 1 if turns == 0 else i + 1
-            turns += 1
-            if 0 <= beside < len(state.near):
-                moved = offer(state, i, state.near[beside], False)
-        if moved and state.best[i] < theta:
-            return True
+    steps = (-1, 1, -state.stride, state.stride)
+    for step in steps:
+        if 0 <= i + step < len(state.near):
+            propose(state, i, state.near[i + step])
+            if state.best[i] < theta:
+                return True
+    if walk(state, i, state.near[i], theta):
+        return True
+    for step in steps:
+        if 0 <= i + step < len(state.near):
+            here = state.near[i + step]
+            if here != state.near[i] and walk(state, i, here, theta):
+                return True
     return False
 
 
@@ -271,9 +313,8 @@ def add_centre(state, count, i):
     state.chosen[count] = i
     state.best[i] = -1.0
     state.near[i] = count
-    for c in range(SHORT):
-        state.blocks[count // LANES, c, count % LANES] = state.sketch[i, c]
     for c in range(state.sketch.shape[1]):
+        state.blocks[count // LANES, c, count % LANES] = state.sketch[i, c]
         state.rows[count, c] = state.sketch[i, c]
 
 
@@ -320,25 +361,27 @@ def refresh(state, count, theta):
 @compiled()
 def scan(state, points, count, theta):
     """Compare points with all centres that they have not seen, until they are below theta."""
-    rows = np.empty((len(points), SHORT), np.float32)
+    rows = np.zeros((len(points), state.blocks.shape[1]), np.float32)
     limits = np.empty((len(points), LANES), np.float32)
     sums = np.empty(LANES, np.float32)
     for p in range(len(points)):
-        for c in range(SHORT):
+        for c in range(state.sketch.shape[1]):
             rows[p, c] = state.sketch[points[p], c]
         limits[p] = limit(state, points[p])
     for b in range(state.seen[points].min() // LANES, (count - 1) // LANES + 1):
-        end = min(count, (b + 1) * LANES)
         for p in range(len(points)):
-            i = points[p]
-            if state.best[i] < theta or state.seen[i] >= end:
+            i, seen = points[p], min(count, (b + 1) * LANES)
+            if state.best[i] < theta or state.seen[i] >= seen:
                 continue
             if any_below(state.blocks, b, rows, p, sums, limits, p):
                 for k in range(LANES):
-                    if sums[k] < limits[p, 0]:
-                        offer(state, i, b * LANES + k, True)
+                    centre = b * LANES + k
+                    taken = sums[k] < limits[p, 0] and offer(state, i, centre, theta)
+                    if taken and state.best[i] < theta:
+                        seen = max(state.seen[i], centre)  # it may be nearer than its upper bound
+                        break
                 limits[p] = limit(state, i)
-            state.seen[i] = end
+            state.seen[i] = seen
 
 
 @compiled()
@@ -349,16 +392,16 @@ def select(state, points, count, stop, theta):
     They ascend, so the first of several at the maximum has the lowest index.
     """
     groups = (len(points) + LANES - 1) // LANES
-    blocks = np.zeros((groups, SHORT, LANES), np.float32)
+    blocks = np.zeros((groups, state.blocks.shape[1], LANES), np.float32)
     limits = np.zeros((groups, LANES), np.float32)
     top = np.empty(groups)
     for p in range(len(points)):
-        for c in range(SHORT):
+        for c in range(state.sketch.shape[1]):
             blocks[p // LANES, c, p % LANES] = state.sketch[points[p], c]
     for b in range(groups):
         top[b] = settle(state, points, b, theta, limits)
     sums = np.empty(LANES, np.float32)
-    row = np.empty((1, SHORT), np.float32)
+    row = np.zeros((1, state.blocks.shape[1]), np.float32)
     while count < stop and groups:
         lead = np.argmax(top)
         if top[lead] < theta:
@@ -368,12 +411,12 @@ def select(state, points, count, stop, theta):
             p += 1
         add_centre(state, count, points[p])
         top[lead] = settle(state, points, lead, theta, limits)
-        row[0] = state.rows[count, :SHORT]
+        row[0, : state.rows.shape[1]] = state.rows[count]
         for b in range(groups):
             if top[b] >= theta and any_below(blocks, b, row, 0, sums, limits, b):
                 for k in range(LANES):
                     if sums[k] < limits[b, k]:
-                        offer(state, points[b * LANES + k], count, True)
+                        offer(state, points[b * LANES + k], count, 0.0)
                 top[b] = settle(state, points, b, theta, limits)
         count += 1
     for i in points:

@@ -14,7 +14,8 @@ decides: a pair is dropped only where it is behind by more than a bound of all r
 
 - On a CPU (`_Axes`): let p be the coordinates along the leading principal axes of the bank and s
   the length of what they leave. Then :math:`|p_x - p_m|^2 + (s_x - s_m)^2 \le d^2`, the triangle
-  inequality in the remaining dimensions. One product with 34 columns bounds all pairs from below.
+  inequality in the remaining dimensions. One product with HEAD + 2 columns bounds all pairs from
+  below; for those it leaves, the same is computed along HEAD + MORE axes, from the differences.
 - Elsewhere (`_Product`): :math:`|x|^2 + |m|^2 - 2 x \cdot m`, one product with all D columns.
 """
 
@@ -32,20 +33,23 @@ from adlib.errors import InputError
 from adlib.levels import NotFinite
 
 BLOCK = 1 << 21  # numbers in a temporary array: 8 MB of float32
-AXES = 32  # more make tighter bounds, and a dearer product
+HEAD = 24  # axes of the first bound: more make it tighter, and the product dearer
+MORE = 40  # further axes of the second
 SAMPLE = 4096  # entries that the axes are computed from
 LANES = 16  # d^2 is the sum of 16 running sums
+CHUNK = 32  # bounds that are passed over at once
 U = 2.0**-24  # unit roundoff of float32
 # what torch may round the factors of a float32 product to: nothing, TF32, bfloat16
 _FACTOR_ROUNDOFF = {"highest": 0.0, "high": 2.0**-11, "medium": 2.0**-8}
 TINY = 1e-37  # more than float32 loses to underflow
+NEAR = 1e-15  # more than a length loses to the underflow of squares
 
 
 class NearestNeighbors:
     """Exact search of the k nearest entries of a bank, in bounded memory.
 
-    Beside the bank it keeps AXES + 2 numbers an entry on a CPU, nothing elsewhere; a query takes
-    about 64 MB at most, whatever n and M.
+    Beside the bank it keeps 2 HEAD + MORE + 3 numbers an entry on a CPU, nothing elsewhere; a query
+    takes about 64 MB at most, whatever n and M.
 
     Parameters
     ----------
@@ -122,7 +126,8 @@ def squared_distances(x: Tensor, bank: Tensor, query: Tensor, entry: Tensor) -> 
 class _Axes:
     """Search on a CPU: lower bounds along a few axes, then d^2 of what they do not rule out."""
 
-    queries = 512
+    queries = 1024
+    rows = 256  # queries whose bounds are used while they are in the cache
     entries = 2048
 
     def __init__(self, bank: Tensor) -> None:
@@ -130,51 +135,72 @@ class _Axes:
         self.centre, self.scale = centre_and_scale(bank)
         sample = ((_sample(bank) - self.centre) * self.scale).double()
         _, vectors = torch.linalg.eigh(sample.T @ sample)
-        self.axes = vectors.flip(1)[:, :AXES].contiguous()
-        self.factors = bank.new_empty((len(bank), self.axes.shape[1] + 2))
+        self.axes = vectors.flip(1)[:, : HEAD + MORE].contiguous()
+        axes = self.axes.shape[1]
+        self.factors = bank.new_empty((len(bank), min(HEAD, axes) + 2))
+        self.points = bank.new_empty((len(bank), axes + 1))
         reach = 0.0
         for block in _blocks(len(bank), BLOCK // (2 * bank.shape[1])):
-            coordinates, norms = self._coordinates(bank[block])
-            self.factors[block, :-1] = -2 * coordinates
+            head, self.points[block], norms = self._coordinates(bank[block])
+            self.factors[block, :-1] = -2 * head
             self.factors[block, -1] = norms
             reach = max(reach, float(norms.max()))
         self.reach = math.sqrt(reach)
 
-    def _coordinates(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(p, s) of each row (n, axes + 1) and its squared norm (n,), float64."""
+    def _coordinates(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(p, s) of entries along HEAD and along all axes, and their squared norms; float64."""
         z = x.double().sub_(self.centre).mul_(self.scale)
-        p = z @ self.axes
-        norms = torch.einsum("nd,nd->n", z, z)
-        rest = (norms - p.square().sum(dim=1)).clamp_(min=0).sqrt_()
-        return torch.cat([p, rest[:, None]], dim=1), norms
+        norms = torch.linalg.vector_norm(z, dim=1).square_()
+        return *_with_rest(z @ self.axes, norms), norms
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """As `_coordinates`, of queries: a product in float32, and how far that moves each point.
+
+        Rounding moves p by at most g |x|: each of its coordinates errs by a product's error, at
+        most that of |x| |v|. It changes s^2 by at most (2 + g) g |x|^2, so that s is off by at
+        most the root of this, or by this divided by s. The smaller s, that of all axes, will do.
+        """
+        z = (x - self.centre).mul_(self.scale)
+        lengths = torch.linalg.vector_norm(z, dim=1).double()
+        norms = lengths.square()
+        near, far = _with_rest((z @ self.axes.float()).double(), norms)
+        d, axes = self.axes.shape
+        g = 1.1 * (_product_error(d + 2) * math.sqrt(axes) + (d + 8) * U)
+        change = norms * (2 + g) * g
+        moved = g * lengths + torch.fmin(change.sqrt(), change / far[:, -1]) + NEAR
+        return near, far, norms, moved
 
     def _slack(self, norms: Tensor) -> Tensor:
-        """Bound what rounding may add to a lower bound of each query, relative to d^2.
+        """Bound what else rounding may add to a lower bound of each query, relative to d^2.
 
         With r = |x| + the largest |m|, at most r wide: the product of K columns is off by
-        (K + 3) U r^2; rounding (p, s) to float32 and the square root that makes s move the points
-        by U r and sqrt(2 D 2^-52) r; the limit is itself rounded to float32.
+        (K + 3) U r^2; rounding (p, s) to float32 and the square root that makes s of an entry move
+        the points by U r and sqrt(2 D 2^-52) r; the limit is itself rounded to float32.
         """
         columns, root = self.factors.shape[1], math.sqrt(2 * self.axes.shape[0] * 2.0**-52)
-        return (_product_error(columns + 2) + 4 * U + 2.2 * root) * (norms.sqrt() + self.reach) ** 2
+        error = _product_error(columns + 2) + 8 * U + 6 * root
+        return error * (norms.sqrt() + self.reach) ** 2 + TINY
 
     def nearest(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """d^2 (n, k), float64, and indices (n, k) of a block of queries."""
-        coordinates, norms = self._coordinates(x)
-        factors = torch.cat([coordinates, norms.new_ones(len(x), 1)], dim=1).float()
-        offsets = (self._slack(norms) - norms).numpy()
-        squares = np.full((len(x), k), np.inf)
-        indices = np.full((len(x), k), len(self.bank))
-        memory = factors.new_empty(len(x) * min(self.entries, len(self.bank)))
+        head, points, norms, moved = self._project(x)
+        factors = torch.cat([head, norms.new_ones(len(x), 1)], dim=1).float()
+        margins = torch.stack([norms, moved, self._slack(norms)], dim=1).numpy()
+        found = np.full((len(x), k), np.inf), np.full((len(x), k), len(self.bank))
+        of_query = (x.numpy(), points.float().numpy(), margins, *found)
+        memory = factors.new_empty(min(self.rows, len(x)) * min(self.entries, len(self.bank)))
+        kept = np.empty(self.entries + 1, np.int64)
         for block in _blocks(len(self.bank), self.entries):
             entries = self.factors[block].T
-            low = memory[: len(x) * entries.shape[1]].view(len(x), -1)
-            low = torch.mm(factors, entries, out=low).numpy()
-            _compiled()(
-                *(x.numpy(), self.bank, block.start, low, low.argmin(axis=1)),
-                *(offsets, self.scale**2, squares, indices),
-            )
-        return torch.from_numpy(squares), torch.from_numpy(indices)
+            for rows in _blocks(len(x), self.rows):
+                low = memory[: (rows.stop - rows.start) * entries.shape[1]]
+                low = low.view(-1, entries.shape[1])
+                low = torch.mm(factors[rows], entries, out=low).numpy()
+                _compiled()(
+                    *(low, low.argmin(axis=1), block.start, self.bank, self.points.numpy()),
+                    *(self.scale, *(array[rows] for array in of_query), np.empty(LANES), kept),
+                )
+        return torch.from_numpy(found[0]), torch.from_numpy(found[1])
 
 
 @cache
@@ -183,40 +209,54 @@ def _compiled():
     from numba import njit
     from numba.extending import register_jitable
 
-    register_jitable(_survivors)
-    register_jitable(_square)
-    register_jitable(_insert)
+    # counting references to views of arrays would take longer than the arithmetic
+    lean = {"_nrt": False, "nogil": True}
+    for function in (_reach, _survivors, _square, _insert):
+        register_jitable(**lean)(function)
     # any order of summation will do; infinities are left alone
-    register_jitable(fastmath={"reassoc", "contract", "nsz"})(_rough_square)
-    return njit(cache=True, nogil=True)(_visit)
+    register_jitable(fastmath={"reassoc", "contract", "nsz"}, **lean)(_rough_square)
+    return njit(cache=True, **lean)(_visit)
 
 
-def _visit(x, bank, start, low, first, offsets, scale2, squares, indices):
+def _visit(
+    low, first, start, bank, entries, scale, x, points, margins, squares, indices, lanes, kept
+):
     """Update the k nearest of each query by the entries start, start + 1, ... of the bank.
 
-    A pair is out where ``low > scale2 d_k^2 + offsets``, d_k the distance of the k-th nearest so
-    far. ``first`` is the entry with the smallest bound: it brings d_k down before the others.
+    A pair is out where ``low > reach - |x|^2``, or where the squared distance of its ``points`` and
+    ``entries`` is above `_reach`. ``first`` is the entry with the smallest bound: it brings the
+    reach down before the others. ``margins`` are the norms |x|^2, moved and slack of each query.
     """
     last = squares.shape[1] - 1
-    kept = np.empty(low.shape[1], np.int64)
-    lanes = np.empty(LANES, np.float64)
+    short, long = 1 - (points.shape[1] + 8) * U, 1 - (x.shape[1] + 8) * U
     for i in range(len(x)):
-        limit = np.float32(squares[i, last] * scale2 + offsets[i])
+        reach = _reach(squares[i], margins[i], scale)
+        limit = np.float32(reach - margins[i, 0])
         if low[i, first[i]] > limit:
             continue
         square = _square(x[i], bank[start + first[i]], lanes)
         _insert(square, start + first[i], squares[i], indices[i])
-        limit = np.float32(squares[i, last] * scale2 + offsets[i])
+        reach = _reach(squares[i], margins[i], scale)
+        limit = np.float32(reach - margins[i, 0])
         for n in range(_survivors(low[i], limit, kept)):
-            j = kept[n]
-            if j == first[i] or low[i, j] > limit:
+            j = start + kept[n]
+            if kept[n] == first[i] or low[i, kept[n]] > limit:
                 continue
-            rough = _rough_square(x[i], bank[start + j])
-            if rough * (1 - (x.shape[1] + 8) * U) > squares[i, last] + TINY and rough < np.inf:
+            rough = _rough_square(points[i], entries[j])
+            if rough * short > reach and rough < np.inf:
                 continue
-            square = _square(x[i], bank[start + j], lanes)
-            _insert(square, start + j, squares[i], indices[i])
-            limit = np.float32(squares[i, last] * scale2 + offsets[i])
+            rough = _rough_square(x[i], bank[j])
+            if rough * long > squares[i, last] + TINY and rough < np.inf:
+                continue
+            _insert(_square(x[i], bank[j], lanes), j, squares[i], indices[i])
+            reach = _reach(squares[i], margins[i], scale)
+            limit = np.float32(reach - margins[i, 0])
+
+
+def _reach(squares, margins, scale):
+    """How large the bound of an entry can be that is as near as the k-th nearest so far."""
+    distance = math.sqrt(squares[-1]) * scale + margins[1]
+    return distance * distance + margins[2]
 
 
 def _insert(square, entry, squares, indices):
@@ -238,9 +278,16 @@ def _insert(square, entry, squares, indices):
 def _survivors(low, limit, kept):
     """List the columns whose bound is not above the limit, without a branch to mispredict."""
     count = 0
-    for j in range(len(low)):
-        kept[count] = j
-        count += not (low[j] > limit)
+    for begin in range(0, len(low), CHUNK):
+        bounds = low[begin : begin + CHUNK]
+        near = 0
+        for n in range(len(bounds)):  # many at once
+            near += not (bounds[n] > limit)
+        if near == 0:
+            continue
+        for n in range(len(bounds)):
+            kept[count] = begin + n
+            count += not (bounds[n] > limit)
     return count
 
 
@@ -255,15 +302,25 @@ def _rough_square(x, m):
 def _square(x, m, lanes):
     """d^2 in float64, summed as in `squared_distances`."""
     lanes[:] = 0.0
-    for j in range(len(x)):
-        difference = np.float64(x[j]) - np.float64(m[j])
-        lanes[j % LANES] += difference * difference
+    for begin in range(0, len(x), LANES):
+        a, b = x[begin : begin + LANES], m[begin : begin + LANES]
+        for lane in range(len(a)):
+            difference = np.float64(a[lane]) - np.float64(b[lane])
+            lanes[lane] += difference * difference
     width = LANES
     while width > 1:
         width //= 2
         for lane in range(width):
             lanes[lane] += lanes[lane + width]
     return lanes[0]
+
+
+def _with_rest(p: Tensor, norms: Tensor) -> Iterator[Tensor]:
+    """Append what they leave of the norm to the coordinates along HEAD and along all axes."""
+    head = norms - p[:, :HEAD].square().sum(dim=1)
+    rest = head - p[:, HEAD:].square().sum(dim=1)
+    for part, left in ((p[:, :HEAD], head), (p, rest)):
+        yield torch.cat([part, left.clamp(min=0).sqrt_()[:, None]], dim=1)
 
 
 class _Product:

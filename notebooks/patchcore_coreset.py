@@ -177,7 +177,9 @@ Markdown(
     f"{'the same as' if equal else '**not** that'} of the rule above.\n\n"
     + coreset_demo.code(coreset.k_center_greedy)
     + "\n\n"
-    + coreset_demo.code(coreset_kernel.refresh, coreset_kernel.hint, coreset_kernel.select)
+    + coreset_demo.code(
+        coreset_kernel.refresh, coreset_kernel.hint, coreset_kernel.walk, coreset_kernel.select
+    )
 )
 
 # %% [markdown]

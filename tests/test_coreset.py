@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -127,6 +129,17 @@ def test_bad_input_is_one_sentence(features, n, start, words):
     assert "\n" not in str(caught.value)
 
 
+def below_all(state: NamedTuple, i: int) -> np.ndarray:
+    """Bounds of the distances of point i from the first five centres, a block of them."""
+    from adlib import coreset_kernel as kernel
+
+    sums, limits = np.empty(64, np.float32), np.full((1, 64), np.inf, np.float32)
+    row = np.zeros((1, state.blocks.shape[1]), np.float32)
+    row[0, : state.sketch.shape[1]] = state.sketch[i]
+    assert kernel.any_below(state.blocks, 0, row, 0, sums, limits, 0)
+    return np.sqrt(np.maximum(sums[:5], 0))
+
+
 def test_bounds_hold_after_rounding():
     """No sketch is farther from another than slack allows, and no ceiling is below a distance."""
     from adlib import coreset_kernel as kernel
@@ -135,6 +148,8 @@ def test_bounds_hold_after_rounding():
         for d in (20, 128, 300):
             x = cloud(kind, 400, d, 5)
             state = coreset._state(x, 5, 0, kernel)
+            for k in range(1, 5):
+                kernel.add_centre(state, k, k)
             points, sketch = x.astype(np.float64), state.sketch.astype(np.float64)
             for i in range(0, 400, 37):
                 true = np.linalg.norm(points - points[i], axis=1) * state.scale
@@ -147,6 +162,7 @@ def test_bounds_hold_after_rounding():
                     np.sqrt(inner + (sketch[:, -1] - sketch[i, -1]) ** 2) <= true + state.slack
                 ).all()
                 assert (upper >= true - state.slack).all()
+                assert (below_all(state, i) <= (true[:5] + state.slack) * 1.0001).all()
             assert state.slack < 0.03 * coreset.LEVELS, "bounds that are of use"
 
 
@@ -184,8 +200,32 @@ def test_kernels_that_cannot_be_kept_still_run(tmp_path, root):
 
 def test_progress_says_what_it_will_cost(capsys):
     k_center_greedy(cloud("normal", 300, 5, 0), 30, progress=True)
-    err = capsys.readouterr().err
-    assert len(err.strip().splitlines()) == 1, "an estimate; the bar needs a terminal"
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, "an estimate; the bar needs a terminal"
+    assert re.fullmatch(r"coreset: 30 of 300 patches, about 0\.\d s and \d+ MB", lines[0])
+    assert str(coreset.Estimate(3.2, 60_400_000)) == "about 3 s and 60 MB"
+
+
+@pytest.mark.parametrize(("kind", "n"), [("images", 200), ("equal", 40), ("normal", 1)])
+def test_progress_is_told(kind, n, capsys):
+    told = []
+    x = cloud(kind, 2000, 8, 0)
+    chosen = k_center_greedy(x, n, progress=lambda done, total: told.append((done, total)))
+    assert np.array_equal(chosen, k_center_greedy(x, n))
+    done = [count for count, _ in told]
+    assert {total for _, total in told} == {n}
+    assert done == sorted(done)
+    assert done.index(n) == len(done) - 1, "who closes a bar at the end has to be told of it once"
+    assert (len(done) > 3) == (kind == "images")
+    assert capsys.readouterr().err == ""
+
+
+def test_the_width_of_images_is_found():
+    smooth = np.random.default_rng(0).standard_normal((30, 4, 4, 6))
+    images = smooth.repeat(5, axis=1).repeat(5, axis=2)[:, :, :17]  # 20 rows of 17 patches
+    images = images + 0.1 * np.random.default_rng(1).standard_normal(images.shape)
+    assert coreset._stride((1000 * images).reshape(-1, 6).astype(np.int16)) == 17
+    assert [coreset._stride(np.zeros((N, 6), np.int16)) for N in (1, 3, 4)] == [1, 1, 2]
 
 
 def test_the_estimate_grows():

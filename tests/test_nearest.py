@@ -141,6 +141,7 @@ def test_block_sizes_and_company_change_no_bit(kind, monkeypatch):
     np.testing.assert_array_equal(np.concatenate([d for d, _ in one_by_one]), distances)
     np.testing.assert_array_equal(np.concatenate([i for _, i in one_by_one]), indices)
     monkeypatch.setattr(FILTERS[kind], "queries", 7)
+    monkeypatch.setattr(module._Axes, "rows", 4)
     monkeypatch.setattr(module._Axes, "entries", 3)  # fewer than k
     monkeypatch.setattr(module, "BLOCK", 900)
     small = ask(search(bank, kind), x, 5)
@@ -182,13 +183,27 @@ def test_lower_bounds_are_lower(kind):
         bank[:, 3:] *= 1e-4
         x[:, 3:] *= 1e-4
     axes = module._Axes(torch.from_numpy(bank))
-    coordinates, norms = axes._coordinates(torch.from_numpy(x))
-    factors = torch.cat([coordinates, norms.new_ones(len(x), 1)], dim=1).float()
-    low = (factors @ axes.factors.T).double()
-    exact = torch.cdist(torch.from_numpy(x).double(), torch.from_numpy(bank).double()) ** 2
-    excess = low - (axes.scale**2 * exact + (axes._slack(norms) - norms)[:, None])
-    assert excess.max() <= 0
-    assert (excess + axes._slack(norms)[:, None]).max() > -axes._slack(norms).max()  # not by much
+    near, far, norms, moved = axes._project(torch.from_numpy(x))
+    factors = torch.cat([near, norms.new_ones(len(x), 1)], dim=1).float()
+    first = (factors @ axes.factors.T).double() + norms[:, None]
+    second = torch.cdist(far.float().double(), axes.points.double()).square()
+    exact = torch.cdist(torch.from_numpy(x).double(), torch.from_numpy(bank).double())
+    slack = axes._slack(norms)[:, None]
+    for low in (first, second):
+        assert (low <= (exact * axes.scale + moved[:, None]).square() + slack).all()
+    assert (first - (exact * axes.scale).square()).abs().min() < slack.max()  # not by much
+
+
+def test_a_product_in_float32_moves_queries_by_no_more_than_stated():
+    bank, x = features(300, 80), features(60, 80, seed=1)
+    for rest in (1, 1e-2, 0):
+        bank[:, 40:] *= rest
+        x[:, 40:] *= rest
+        axes = module._Axes(torch.from_numpy(bank))
+        exact = axes._coordinates(torch.from_numpy(x))
+        *rounded, _, moved = axes._project(torch.from_numpy(x))
+        for one, other in zip(exact, rounded, strict=False):
+            assert ((one - other).norm(dim=1) <= moved).all()
 
 
 def test_hardly_any_pair_is_computed(monkeypatch):
