@@ -47,6 +47,8 @@ def printed() -> pd.DataFrame:
         ("patchcore", "fraction=1", "patchcore_100"),
         ("patchcore", "subsampler=none search=ivfpq", "patchcore_100_ivfpq"),
         ("spade", "image_level=3", "spade"),
+        ("spade", "spade image_level=3", "spade"),
+        ("patchcore", "patchcore fraction=0.01", "patchcore_1"),
         ("padim", "dim=100", "padim"),
         ("padim", "dim=50", None),
         ("patchcore", "fraction=0.1 patch_size=5", None),

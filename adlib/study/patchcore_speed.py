@@ -79,7 +79,7 @@ def name_of(method: str, setting: str, backbone: str) -> str | None:
     method : str
         A key of ``evaluate.METHODS``.
     setting : str
-        Its parameters as ``name=value``, separated by blanks.
+        Its parameters as ``name=value``, separated by blanks; the method may stand before them.
     backbone : str
         Decides which run answers a method (``patchcore_tables.rows``).
 
@@ -88,6 +88,7 @@ def name_of(method: str, setting: str, backbone: str) -> str | None:
     str or None
         None for a run that answers no row of the tables.
     """
+    setting = setting.removeprefix(f"{method} ")  # the benchmark writes the whole run
     if method == "spade":
         # times are of the whole pyramid, which the paper timed; the scores of every second row
         setting = f"{setting.replace('pixel_stride=1', '')} pixel_stride=2"
