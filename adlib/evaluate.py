@@ -347,7 +347,7 @@ class Experiment:
         words += ["--squash"] if transform.squash else []
         defaults = parameters.check(METHODS[method], {})
         words += [
-            f"--set {name}={value}"
+            f"--set {name}={parameters.write_scalar(value)}"
             for name, value in checked.items()
             if name != "seed" and value != defaults[name]
         ]

@@ -167,6 +167,12 @@ def read_scalar(text: str) -> Any:
     return text
 
 
+def write_scalar(value: Any) -> str:
+    """Write one value as `read_scalar` reads it."""
+    words = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)
+
+
 def _takes_only_text(parameter: Parameter) -> bool:
     schema = TypeAdapter(parameter.annotation).json_schema()
     return schema.get("type") == "string" and "enum" not in schema

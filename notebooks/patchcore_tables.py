@@ -101,8 +101,8 @@ Markdown(
 #
 # Processor milliseconds an image on one thread, split into the backbone, making patch features, looking them up, and
 # turning distances into a map and a score. The paper's seconds are of WideResNet-50 on a GPU: they can be compared
-# with one another, not with ours. Scores are image AUROC / pixel AUROC / AUPRO, ours of the same settings with
-# ResNet-18, mean over our categories.
+# with one another, not with ours. Scores are image AUROC / pixel AUROC / AUPRO, ours with ResNet-18, mean over our
+# categories. SPADE is timed on every position; its scores are of every second row and column.
 
 # %% mystnb={"image": {"alt": "Horizontal bars, a row a method. Left: our time an image in milliseconds, stacked from backbone, patch features, search and map. Right: the paper's seconds an image.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-patchcore-time", "caption": "Time an image. Left: ours, by stage. Right: as printed in Table 5, another network on another machine; the two scales differ."}} tags=["remove-input"]
 measured = patchcore_speed.times(results, "resnet18")

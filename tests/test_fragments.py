@@ -189,8 +189,8 @@ def test_directions_are_counted_apart():
         (
             (0.1, 0.2, 0.9),
             "lies between +0.15 and +0.55; it changes most without c (+0.15). Over the means of "
-            "the 3 categories the 95 % interval is [−0.68, +1.48]: it contains 0, so the mean does "
-            "not generalise to other categories.",
+            "the 3 categories the 95 % interval is [−0.68, +1.48]: it contains 0, so these "
+            "categories are too few to say whether it holds for others.",
         ),
         ((0.4, 0.5, 0.6), "[+0.25, +0.75]: it excludes 0"),
         ((0.4,), "This is one category and says nothing about others."),

@@ -112,6 +112,11 @@ def test_assignments(text, values):
     assert [type(value) for value in found] == [type(value) for value in values]
 
 
+@pytest.mark.parametrize("value", [None, True, False, 7, 0.25, 1e-4, "2+3"])
+def test_values_are_written_as_they_are_read(value):
+    assert parameters.read_scalar(parameters.write_scalar(value)) == value
+
+
 @pytest.mark.parametrize("text", ["dim", "=3", "dim=", "", "dim=1,,2", "dim=1,", " = "])
 def test_assignments_of_another_form_are_refused(text):
     with pytest.raises(InputError):

@@ -63,7 +63,10 @@ def test_parameters_are_complete_and_valid(found):
     for record in found.values():
         identity = record["identity"]
         method = METHODS[identity["method"]]
-        given = {k: v for k, v in identity["parameters"].items() if v is not None}
+        nullable = {k for k, p in parameters.of(method).items() if "null" in p.allowed}
+        given = {
+            k: v for k, v in identity["parameters"].items() if v is not None or k in nullable
+        }
         complete = parameters.check(method, given)
         assert identity["parameters"] == method.effective(complete)
         network = identity["backbone"]

@@ -126,7 +126,7 @@ def over_categories(differences: pd.Series) -> str:
     spread = differences.std(ddof=1)
     half = stats.t.ppf(0.975, number - 1) * spread / np.sqrt(number)
     low, high = mean - half, mean + half
-    beyond = "it contains 0, so the mean does not generalise to other categories"
+    beyond = "it contains 0, so these categories are too few to say whether it holds for others"
     if not low <= 0 <= high:
         beyond = "it excludes 0, as far as other categories are like these"
     return (
