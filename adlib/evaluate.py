@@ -18,11 +18,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from scipy.stats import spearmanr
 
 from adlib import datasets, ensemble, metrics, parameters, records
 from adlib.backbones import Backbone
 from adlib.datasets import Category, DefectCropped, EmptyMask
+from adlib.datasets.arrays import ArrayImages
 from adlib.datasets.folder import GroundTruth
+from adlib.diffusion.base import Detector
+from adlib.diffusion.baselines import DDPM, AnoDDPM, Autoencoder
+from adlib.diffusion.detector import LatentDiffusionDetector
 from adlib.errors import InputError
 from adlib.features import Features, extract, is_cached
 from adlib.nearest_image import NearestImage
@@ -39,7 +44,13 @@ METHODS: dict[str, type] = {
     "spade": SPADE,
     "one_nn": NearestImage,
     "thumbnail": Thumbnail,
+    "latent_diffusion": LatentDiffusionDetector,
+    "autoencoder": Autoencoder,
+    "anoddpm": AnoDDPM,
+    "ddpm": DDPM,
 }
+
+MADE_HERE = ("embedded", "digits")  # data sets that take no --root
 
 
 class Shots(NamedTuple):
@@ -103,11 +114,15 @@ class Experiment:
     backbone : Backbone, Ensemble or None
         None: for methods that read images themselves.
     cache : bool
-        Keep features on disk (``adlib.features.extract``).
+        Keep features (``adlib.features.extract``) and the checkpoints of trainings on disk.
     progress : bool
         Show bars on stderr, where that is a terminal.
     selection : callable, optional
         Told (done, total) while a coreset is selected.
+    training : callable, optional
+        Told (name, done, total) while a network is trained.
+    device : str
+        For methods that train networks of their own: ``auto``, ``cpu`` or ``cuda``.
     """
 
     category: Category
@@ -115,6 +130,8 @@ class Experiment:
     cache: bool = True
     progress: bool = False
     selection: Callable[[int, int], None] | None = None  # told how a coreset advances
+    training: Callable[[str, int, int], None] | None = None
+    device: str = "auto"
     feature_seconds: float | None = field(default=None, init=False)  # None: read from the cache
 
     @cached_property
@@ -238,8 +255,7 @@ class Experiment:
         truth = self.truth
         detectors = [METHODS[method](**checked) for _ in pairs]
         for detector in detectors:
-            if self.selection is not None:
-                detector.progress = self.selection
+            self._equip(detector)
         together = list(zip(detectors, pairs, strict=True))
         fit, score = _verbs(method)
         fit_seconds, _ = _timed(lambda: [fit(d, train) for d, (train, _) in together])
@@ -262,12 +278,27 @@ class Experiment:
             },
             "peak_memory_mb": round(records.peak_memory_mb(), 1),
             "environment": records.environment(
-                "cpu" if reads_images(method) else str(self.backbone.torch_device)
+                self._device(detectors[0])
             ),
             "deviations": self._deviations(method),
             "command": self._command(method, checked, shots),
         }
         return record, scores
+
+    def _device(self, detector: Any) -> str:
+        if isinstance(detector, Detector):
+            return str(detector.torch_device)
+        return "cpu" if self.backbone is None else str(self.backbone.torch_device)
+
+    def _equip(self, detector: Any) -> None:
+        """Hand a detector what is no parameter: whom it tells, its device, its checkpoints."""
+        trained = isinstance(detector, Detector)
+        told = self.training if trained else self.selection
+        if told is not None:
+            detector.progress = told
+        if trained:
+            detector.device = self.device
+            detector.checkpoints = datasets.cache_dir() / "trainings" if self.cache else None
 
     def _inputs(self, method: str, shots: Shots | None) -> list[tuple[Any, Any]]:
         """Return what to fit on and what to score: images, or features, a pair a network."""
@@ -292,7 +323,8 @@ class Experiment:
 
     def _counts(self, n_train: int) -> dict[str, int]:
         test = self.category.test
-        with_mask = [sample.mask_path is not None for sample in test.samples]
+        samples = getattr(test, "samples", ())
+        with_mask = [sample.mask_path is not None for sample in samples]
         empty = 0 if self.truth is None else (~self.truth.masks[with_mask].any(axis=(1, 2))).sum()
         return {
             "train": n_train,
@@ -306,6 +338,9 @@ class Experiment:
         found = list(getattr(self, "mask_warnings", []))
         found = [_without_paths(text, self.category.test.folder) for text in found]
         found += [] if reads_images(method) else self._network_deviations()
+        found += getattr(self.category, "notes", ())
+        if isinstance(self.category.test, ArrayImages):
+            return found  # such data sets have no masks
         if self.truth is None:
             found.append("no pixel metrics: the data set has no masks for its anomalous images")
         elif not self.truth.masks.any():
@@ -333,12 +368,13 @@ class Experiment:
 
     def _command(self, method: str, checked: dict[str, Any], shots: Shots | None) -> str:
         category, transform = self.category, self.category.test.transform
+        fixed = isinstance(category.test, ArrayImages)  # images that take no transform
         options = {
-            "root": None if category.dataset == "embedded" else "DIR",
+            "root": None if category.dataset in MADE_HERE else "DIR",
             "category": shlex.quote(category.name),
             **({} if reads_images(method) else self._network_options()),
-            "resize": transform.resize if transform.resize != 256 else None,
-            "crop": (transform.crop or 0) if transform.crop != 224 else None,
+            "resize": transform.resize if transform.resize != 256 and not fixed else None,
+            "crop": (transform.crop or 0) if transform.crop != 224 and not fixed else None,
             "masks": transform.masks if transform.masks != "nearest" else None,
             "shots": None if shots is None else shots.images,
         }
@@ -389,7 +425,26 @@ def measure(
         known = slice(None) if truth.known.all() else truth.known
         pixel = metrics.pixel_metrics(truth.masks[known], scores.map[known])
         measured |= {"pixel_auroc": pixel.auroc, "aupro": pixel.aupro}
-    return measured
+    return measured | _compared(labels, scores)
+
+
+def _compared(labels: np.ndarray, scores: Scores) -> dict[str, float]:
+    """Measure further scores of the same images.
+
+    ``auroc_<name>``; ``ratio_<name>``, mean of the anomalous over mean of the normal images, of
+    scores that are never negative; ``ink_<name>``, rank correlation with the brightness among the
+    normal images: how much of a score is the amount of ink.
+    """
+    measured: dict[str, float] = {}
+    normal = labels == 0
+    ink = scores.others.get("ink")
+    for name, score in scores.others.items():
+        measured[f"auroc_{name}"] = metrics.auroc(labels, score)
+        if score.min() >= 0 and score[normal].mean() > 0:
+            measured[f"ratio_{name}"] = float(score[~normal].mean() / score[normal].mean())
+        if ink is not None and name != "ink" and np.ptp(score[normal]) > 0 < np.ptp(ink[normal]):
+            measured[f"ink_{name}"] = float(spearmanr(ink[normal], score[normal]).statistic)
+    return {name: round(value, 6) for name, value in measured.items()}
 
 
 def by_defect(scores: np.ndarray, defects: list[str]) -> dict[str, list[float]]:

@@ -166,10 +166,17 @@ def run(
     rows: list[dict[str, Any]] = []
     with _progress(console) as progress:
         task = progress.add_task(plan.method, total=len(categories) * len(runs))
-        selection = _Selection(progress)
+        bars = _Bars(progress)
         for category in categories:
             experiments = {
-                depth: Experiment(category, backbone, cache=plan.cache, selection=selection)
+                depth: Experiment(
+                    category,
+                    backbone,
+                    cache=plan.cache,
+                    selection=bars.selection,
+                    training=bars,
+                    device=plan.device,
+                )
                 for depth, backbone in backbones.items()
             }
             for values, shots in runs:
@@ -263,20 +270,23 @@ def _check_one(json_file: Path, runs: int) -> None:
         raise InputError(f"--json names a file, {json_file} is a folder; add a file name")
 
 
-class _Selection:
-    """A second bar, while a coreset is selected: told (done, total), it comes and goes."""
+class _Bars:
+    """Further bars for long work inside a run: told (name, done, total), they come and go."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self.task: TaskID | None = None
+        self.tasks: dict[str, TaskID] = {}
 
-    def __call__(self, done: int, total: int) -> None:
-        if self.task is None:
-            self.task = self.progress.add_task("coreset", total=total)
-        self.progress.update(self.task, completed=done)
+    def __call__(self, name: str, done: int, total: int) -> None:
+        if name not in self.tasks:
+            self.tasks[name] = self.progress.add_task(name, total=total)
+        self.progress.update(self.tasks[name], completed=done)
         if done >= total:
-            self.progress.remove_task(self.task)
-            self.task = None
+            self.progress.remove_task(self.tasks.pop(name))
+
+    def selection(self, done: int, total: int) -> None:
+        """Show how the selection of a coreset advances."""
+        self("coreset", done, total)
 
 
 def _row(category: str, varying: list[str], done: Run) -> dict[str, Any]:

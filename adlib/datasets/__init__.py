@@ -1,4 +1,4 @@
-"""Data sets: folders of real images in three layouts, and a small set made on the spot.
+"""Data sets: folders of real images, small pictures in classes, and a set made on the spot.
 
 ``load`` and ``categories`` find a data set by name; `READERS` is the register. A reader is a
 module with ``categories(root) -> list[str]`` and ``category(name, root, transform) -> Category``.
@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
-from adlib.datasets import embedded, magnetic_tile, mstc, mvtec_ad
+from adlib.datasets import cifar10, digits, embedded, magnetic_tile, mnist, mstc, mvtec_ad
+from adlib.datasets.arrays import ArrayImages
 from adlib.datasets.cache import cache_dir
 from adlib.datasets.folder import (
     Category,
@@ -25,6 +26,7 @@ from adlib.errors import InputError
 
 __all__ = [
     "READERS",
+    "ArrayImages",
     "Category",
     "DefectCropped",
     "EmptyMask",
@@ -43,6 +45,9 @@ READERS: dict[str, ModuleType] = {
     "mvtec_ad": mvtec_ad,
     "magnetic_tile": magnetic_tile,
     "mstc": mstc,
+    "mnist": mnist,
+    "cifar10": cifar10,
+    "digits": digits,
 }
 
 
@@ -58,11 +63,13 @@ def load(
     ----------
     dataset
         A name in `READERS`: ``mvtec_ad`` for any folder in the layout of MVTec AD, ``embedded``
-        for the generated set, ``magnetic_tile`` and ``mstc`` for these data sets.
+        for the generated set; ``mnist``, ``cifar10`` and ``digits`` have classes instead of
+        defects, and small images that are read at once.
     category
-        A name that ``categories(dataset, root)`` lists; of ``magnetic_tile`` any ``split<number>``.
+        A name that ``categories(dataset, root)`` lists; of ``magnetic_tile`` any
+        ``split<number>``, of a data set with classes the digits of any anomalous ones, ascending.
     root
-        Folder that holds the categories; None for ``embedded``.
+        Folder that holds the categories; None for ``embedded`` and ``digits``.
     transform
         Resize and crop.
 

@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
 
 from adlib.datasets.decode import read_mask, read_rgb
 from adlib.datasets.transform import Transform
 from adlib.errors import InputError
+
+if TYPE_CHECKING:
+    from adlib.datasets.arrays import ArrayImages
 
 GOOD = "good"
 
@@ -237,14 +240,17 @@ class Category:
     ----------
     dataset, name : str
         For example ``mvtec_ad`` and ``bottle``.
-    train, test : Images
+    train, test : Images or ArrayImages
         `train` holds normal images only.
+    notes : tuple of str
+        What sets the files apart from the published data set, a few words each, for the record.
     """
 
     dataset: str
     name: str
-    train: Images
-    test: Images
+    train: Images | ArrayImages
+    test: Images | ArrayImages
+    notes: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:

@@ -1,0 +1,1 @@
+"""Latent diffusion (Wang & Tavakkoli): the method, its networks, its baselines."""
