@@ -17,7 +17,8 @@ CORES       ?= all
 PROFILE     ?= default
 SNAKEMAKE    = $(BIN)/snakemake --cores $(CORES) --workflow-profile workflow/profiles/$(PROFILE)
 SETTINGS     = $(strip $(if $(ROOT),root='$(abspath $(ROOT))') $(if $(TILES),tiles='$(abspath $(TILES))') \
-                 $(if $(MSTC),mstc='$(abspath $(MSTC))') $(if $(WEIGHTS),weights='$(abspath $(WEIGHTS))') \
+                 $(if $(MSTC),mstc='$(abspath $(MSTC))') $(if $(MNIST),mnist='$(abspath $(MNIST))') \
+                 $(if $(CIFAR10),cifar10='$(abspath $(CIFAR10))') $(if $(WEIGHTS),weights='$(abspath $(WEIGHTS))') \
                  $(if $(DEVICE),device=$(DEVICE)))
 NOTEBOOKS   := $(patsubst %.py,%.ipynb,$(wildcard notebooks/*.py))
 
@@ -62,10 +63,10 @@ test: $(READY) ## run the tests (ARGS="-k padim" chooses)
 lab: $(READY) ## open JupyterLab
 	$(BIN)/jupyter lab $(ARGS)
 
-records: $(READY) ## run the sweeps on real images: ROOT=FOLDER and/or TILES=FOLDER [WEIGHTS=FILE or FOLDER] [DEVICE=cuda]
-	@test -n '$(ROOT)$(TILES)$(MSTC)' || \
-	  { echo 'make records needs the folder that holds the categories of MVTec AD: make records ROOT=FOLDER [WEIGHTS=FOLDER] (magnetic tiles: TILES=FOLDER, mSTC: MSTC=FOLDER)'; exit 2; }
-	@for folder in '$(ROOT)' '$(TILES)' '$(MSTC)'; do test -z "$$folder" -o -d "$$folder" || { echo "$$folder is not a folder"; exit 2; }; done
+records: $(READY) ## run the sweeps on real images: ROOT=, TILES=, MNIST= and/or CIFAR10=FOLDER [WEIGHTS=FILE or FOLDER] [DEVICE=cuda]
+	@test -n '$(ROOT)$(TILES)$(MSTC)$(MNIST)$(CIFAR10)' || \
+	  { echo 'make records needs the folder that holds the categories of MVTec AD: make records ROOT=FOLDER [WEIGHTS=FOLDER] (magnetic tiles: TILES=FOLDER, mSTC: MSTC=FOLDER, MNIST=FOLDER, CIFAR10=FOLDER)'; exit 2; }
+	@for folder in '$(ROOT)' '$(TILES)' '$(MSTC)' '$(MNIST)' '$(CIFAR10)'; do test -z "$$folder" -o -d "$$folder" || { echo "$$folder is not a folder"; exit 2; }; done
 	@test -z '$(WEIGHTS)' || test -e '$(WEIGHTS)' || { echo 'WEIGHTS=$(WEIGHTS) is not there'; exit 2; }
 	$(SNAKEMAKE) $(ARGS) --config $(SETTINGS) -- records
 

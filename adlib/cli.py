@@ -1,4 +1,4 @@
-"""The command line: ``adlib evaluate``, ``run``, ``params``, ``report``."""
+"""The command line: ``adlib evaluate``, ``download``, ``run``, ``params``, ``report``."""
 
 from __future__ import annotations
 
@@ -56,11 +56,18 @@ def _root(
 
 @app.command()
 def evaluate(
-    method: Annotated[str, typer.Argument(help="padim, patchcore, spade, one_nn or thumbnail.")],
+    method: Annotated[
+        str,
+        typer.Argument(
+            help="padim, patchcore, spade, one_nn or thumbnail; latent_diffusion, autoencoder, "
+            "anoddpm or ddpm, which train on images of 32 x 32."
+        ),
+    ],
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="mvtec_ad (any folder in that layout), magnetic_tile, mstc or embedded; "
+            help="mvtec_ad (any folder in that layout), magnetic_tile, mstc or embedded; mnist, "
+            "cifar10 or digits, whose categories are the anomalous classes, as 0 or 01234; "
             "default: mvtec_ad with --root, embedded without."
         ),
     ] = None,
@@ -94,7 +101,11 @@ def evaluate(
         ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="Named settings of the method (patchcore: paper, official).")
+        str | None,
+        typer.Option(
+            help="Named settings of the method (patchcore: paper, official; latent_diffusion and "
+            "its baselines: tiny, small, paper)."
+        ),
     ] = None,
     shots: Annotated[
         str | None, typer.Option(help="Fit on that many training images, drawn by --seed: 1,5,10.")
@@ -114,7 +125,9 @@ def evaluate(
     force: Annotated[
         bool, typer.Option("--force", help="Run again where a record exists.")
     ] = False,
-    cache: Annotated[bool, typer.Option(help="Keep features on disk between commands.")] = True,
+    cache: Annotated[
+        bool, typer.Option(help="Keep features and checkpoints on disk between commands.")
+    ] = True,
 ) -> None:
     """Fit on the normal training images, score the test images, print the metrics, write records.
 
@@ -149,6 +162,21 @@ def evaluate(
     # a pipe has no width to fit into
     out = Console() if sys.stdout.isatty() else Console(width=400)
     out.print(_metric_table(rows, sweep.SHOWN))
+
+
+@app.command()
+def download(
+    dataset: Annotated[str, typer.Argument(help="mnist or cifar10.")],
+    root: Annotated[Path, typer.Option(help="Folder to put it in.")],
+) -> None:
+    """Fetch a published data set; the only command that needs a network."""
+    from adlib import datasets, parameters
+
+    known = {name: m for name, m in datasets.READERS.items() if hasattr(m, "download")}
+    if dataset not in known:
+        raise InputError(parameters.unknown("data set to download", dataset, known))
+    known[dataset].download(root)
+    print(root)
 
 
 @app.command()

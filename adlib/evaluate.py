@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
 
 from adlib import datasets, ensemble, metrics, parameters, records
 from adlib.backbones import Backbone
@@ -277,9 +276,7 @@ class Experiment:
                 "metrics": round(metric_seconds, 3),
             },
             "peak_memory_mb": round(records.peak_memory_mb(), 1),
-            "environment": records.environment(
-                self._device(detectors[0])
-            ),
+            "environment": records.environment(self._device(detectors[0])),
             "deviations": self._deviations(method),
             "command": self._command(method, checked, shots),
         }
@@ -435,6 +432,8 @@ def _compared(labels: np.ndarray, scores: Scores) -> dict[str, float]:
     scores that are never negative; ``ink_<name>``, rank correlation with the brightness among the
     normal images: how much of a score is the amount of ink.
     """
+    from scipy.stats import spearmanr  # slow to import
+
     measured: dict[str, float] = {}
     normal = labels == 0
     ink = scores.others.get("ink")

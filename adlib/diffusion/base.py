@@ -180,7 +180,7 @@ class Detector:
         if held >= len(pixels):
             raise InputError(
                 f"held_out must be less than the number of normal images, found {held} of "
-                f"{len(pixels)}; lower it or add images"
+                f"{len(pixels)}; lower it (--set held_out=NUMBER) or add images"
             )
         order = np.random.default_rng([self.values["seed"], 1]).permutation(len(pixels))
         rows = torch.from_numpy(np.sort(order[held:])), torch.from_numpy(np.sort(order[:held]))

@@ -10,15 +10,10 @@ import math
 from collections.abc import Callable
 
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.nn import functional
 
 from adlib._torchvision import ensure_torchvision
-
-ensure_torchvision()
-
-from diffusers import VQModel  # noqa: E402 (needs what the line above declares)
 
 LATENT_CHANNELS = 3
 RESTART_EVERY = 50  # steps between two looks for codes that nothing uses
@@ -64,6 +59,9 @@ class CompressionModel(nn.Module):
         commitment: float = 0.25,
         edges: bool = False,
     ) -> None:
+        ensure_torchvision()
+        from diffusers import VQModel  # a second of import that other methods need not wait for
+
         super().__init__()
         self.codes, self.commitment, self.edges = codes, commitment, edges
         self.terms: dict[str, Term] = {}
@@ -161,6 +159,8 @@ class CompressionModel(nn.Module):
 
         Codes that start far from every latent are never chosen, so they never move.
         """
+        from sklearn.cluster import KMeans
+
         if not self.codes:
             return
         vectors = self.encode(pixels).movedim(1, -1).reshape(-1, LATENT_CHANNELS).float().cpu()

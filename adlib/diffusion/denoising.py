@@ -19,10 +19,6 @@ from adlib.diffusion.compression import CompressionModel
 from adlib.diffusion.training import generator
 from adlib.errors import InputError
 
-ensure_torchvision()
-
-from diffusers import DDIMScheduler, UNet2DModel  # noqa: E402 (needs what the line above declares)
-
 
 @dataclass(frozen=True)
 class Chain:
@@ -94,6 +90,9 @@ class Diffusion(nn.Module):
         clip: bool = False,
         noise: Noise = gaussian,
     ) -> None:
+        ensure_torchvision()
+        from diffusers import DDIMScheduler, UNet2DModel  # slow to import
+
         super().__init__()
         self.shape, self.timesteps, self.clip, self.noise = (
             (channels, side, side),

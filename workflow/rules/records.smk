@@ -11,12 +11,21 @@ import yaml
 from snakemake.exceptions import WorkflowError
 
 SWEEP = Path("params/records.yaml")
-FIELDS = {"method", "dataset", "category", "backbone", "seed"}
-EXTRAS = {"resize", "crop", "precision", "preset", "shots", "masks", "squash"}  # other options of `adlib evaluate` that an entry may give
+FIELDS = {"method", "dataset", "category", "seed"}
+# other options of `adlib evaluate` that an entry may give
+EXTRAS = {"backbone", "resize", "crop", "precision", "preset", "shots", "masks", "squash"}
 
 
 # what `make records` calls the folder of each data set
-ROOTS = {"mvtec_ad": "root", "magnetic_tile": "tiles", "mstc": "mstc"}
+ROOTS = {
+    "mvtec_ad": "root",
+    "magnetic_tile": "tiles",
+    "mstc": "mstc",
+    "mnist": "mnist",
+    "cifar10": "cifar10",
+}
+# methods that train networks of their own take none
+NO_BACKBONE = "none"
 
 
 def listed(value):
@@ -42,11 +51,16 @@ def sweep_jobs(path):
             )
         values = {k: ",".join(map(as_text, listed(v))) for k, v in entry.get("set", {}).items()}
         options = [f"--set {name}={value}" for name, value in values.items()]
-        extras = {k: entry[k] for k in sorted(EXTRAS & set(entry)) if entry[k] is not False}
+        extras = {
+            k: entry[k]
+            for k in sorted(EXTRAS & set(entry) - {"backbone"})
+            if entry[k] is not False
+        }
         # a flag has no value
         options += [f"--{k}" if v is True else f"--{k} {v}" for k, v in extras.items()]
         options = " ".join([*options, f"--seed {entry['seed']}"])
-        names = (listed(entry[name]) for name in ("method", "category", "backbone"))
+        named = {"backbone": NO_BACKBONE} | entry
+        names = (listed(named[name]) for name in ("method", "category", "backbone"))
         for method, category, backbone in product(*names):
             job = (method, entry["dataset"], category, backbone, options)
             digest = hashlib.sha256(json.dumps(job).encode()).hexdigest()[:8]
@@ -66,8 +80,8 @@ def wanted(wildcards):
     found = [name for name, job in JOBS.items() if config.get(ROOTS[job[1]])]
     if not found:
         raise WorkflowError(
-            "records need the folder of the images: make records ROOT=FOLDER, or TILES=FOLDER for "
-            "the magnetic tiles"
+            "records need the folder of the images: make records ROOT=FOLDER for MVTec AD, or "
+            "TILES=, MSTC=, MNIST= or CIFAR10=FOLDER"
         )
     return expand("build/records/{job}.done", job=found)
 
@@ -76,7 +90,7 @@ def weights_option(wildcards):
     """`--weights FILE` for the file of that backbone in WEIGHTS, a file or a folder."""
     backbone = JOBS[wildcards.job][3]
     given = config.get("weights")
-    if not given:
+    if not given or backbone == NO_BACKBONE:
         return ""
     if "+" in backbone:  # an ensemble finds its members' files itself
         return f"--weights '{given}'"
@@ -87,6 +101,11 @@ def weights_option(wildcards):
         names = ", ".join(p.name for p in found)
         raise WorkflowError(f"WEIGHTS={given} holds several files for {backbone}: {names}; keep one")
     return f"--weights '{found[0]}'" if found else ""
+
+
+def backbone_option(wildcards):
+    backbone = JOBS[wildcards.job][3]
+    return "" if backbone == NO_BACKBONE else f"--backbone {backbone}"
 
 
 rule records:
@@ -103,7 +122,7 @@ rule evaluate:
         method=lambda w: JOBS[w.job][0],
         dataset=lambda w: JOBS[w.job][1],
         category=lambda w: JOBS[w.job][2],
-        backbone=lambda w: JOBS[w.job][3],
+        backbone=backbone_option,
         options=lambda w: JOBS[w.job][4],
         root=data_root,
         weights=weights_option,
@@ -116,5 +135,5 @@ rule evaluate:
         runtime=240,
     shell:
         "adlib evaluate {params.method} --dataset {params.dataset} --root '{params.root}' "
-        "--category {params.category} --backbone {params.backbone} {params.weights} "
+        "--category {params.category} {params.backbone} {params.weights} "
         "{params.device} {params.options}"

@@ -1,0 +1,157 @@
+"""Which pairs train a classifier that helps? The chapter's central question, without labels.
+
+The same compression model and diffusion, the same reconstructions of the same test images: only the
+pairs that the classifier learns from differ, and what it says is compared at every start.
+
+``python -m adlib.study.ldm_pairs --root DIR --category 0`` writes ``results/studies/``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from adlib import datasets, metrics
+from adlib.atomic import replacement
+from adlib.diffusion.detector import LatentDiffusionDetector
+from adlib.diffusion.pixels import as_pixels
+from adlib.errors import InputError
+
+FOLDER = Path("results/studies")
+SCHEMA = 1
+STARTS = (0, 100, 200, 300, 400, 500)
+ALL = "100+200+300+400+500"
+# name -> what differs from the paper's pairs
+VARIANTS: dict[str, dict[str, Any]] = {
+    "noise": {},
+    "other": {"negatives": "other"},
+    "later": {"negatives": "later"},
+    "noise+other": {"negatives": "noise+other", "draws": 4},
+    "noise, all starts": {"positives": ALL, "draws": 5},
+    "other, all starts": {"negatives": "other", "positives": ALL, "draws": 5},
+    "noise, seen images": {"seen": True},
+    "noise, imagenet stem": {"stem": "imagenet"},
+}
+
+
+def run(
+    dataset: str,
+    category: str,
+    root: Path | None,
+    *,
+    preset: str = "small",
+    seed: int = 0,
+    names: tuple[str, ...] = tuple(VARIANTS),
+    out: Path = FOLDER,
+    console: Console | None = None,
+) -> Path:
+    """Train a classifier on each kind of pairs; what the file holds already is not run again.
+
+    Returns
+    -------
+    Path
+        A JSON file: ``variants`` maps a name to ``auroc`` (start -> image AUROC, ``itself`` for
+        score(x, x)), ``pair_auroc`` (held-out pairs) and ``changes``.
+
+    Raises
+    ------
+    InputError
+        A variant that does not exist, or data that do not fit.
+    """
+    unknown = sorted(set(names) - set(VARIANTS))
+    if unknown:
+        raise InputError(f"variants are {', '.join(VARIANTS)}; found {', '.join(unknown)}")
+    target = out / f"ldm_pairs-{dataset}-{category}-{preset}-seed{seed}.json"
+    found = _read(target, dataset, category, preset, seed, root)
+    left = [name for name in names if name not in found["variants"]]
+    if not left:
+        return target
+    opened = datasets.load(dataset, category, root)
+    made: dict[int, Any] = {}
+    for name in left:
+        if console is not None:
+            console.print(f"{category}: {name}", highlight=False)
+        detector = _fitted(opened, preset, seed, VARIANTS[name])
+        pixels = as_pixels(opened.test, detector.channels)
+        for start in STARTS:
+            if start not in made:  # the classifier has no part in it
+                made[start] = detector.reconstruct(opened.test.pixels, start)
+        scores = {
+            str(start): detector.classifier.probability(pixels, as_pixels(images))
+            for start, images in made.items()
+        } | {"itself": detector.classifier.probability(pixels, pixels)}
+        found["variants"][name] = {
+            "changes": VARIANTS[name],
+            "pair_auroc": detector.report["pair_auroc"],
+            "auroc": {
+                key: round(metrics.auroc(opened.test.labels, score), 4)
+                for key, score in scores.items()
+            },
+        }
+        out.mkdir(parents=True, exist_ok=True)
+        with replacement(target) as part:
+            part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return target
+
+
+def _fitted(
+    opened: datasets.Category, preset: str, seed: int, changes: dict[str, Any]
+) -> LatentDiffusionDetector:
+    values = LatentDiffusionDetector.PRESETS[preset] | changes
+    detector = LatentDiffusionDetector(**values, seed=seed)
+    detector.checkpoints = datasets.cache_dir() / "trainings"
+    return detector.fit(opened.train)
+
+
+def _read(
+    target: Path, dataset: str, category: str, preset: str, seed: int, root: Path | None
+) -> dict[str, Any]:
+    if target.is_file():
+        return json.loads(target.read_text(encoding="utf-8"))
+    folder = "" if root is None else "--root DIR "
+    return {
+        "schema": SCHEMA,
+        "dataset": dataset,
+        "category": category,
+        "preset": preset,
+        "seed": seed,
+        "variants": {},
+        "command": f"python -m adlib.study.ldm_pairs --dataset {dataset} {folder}"
+        f"--category {category} --preset {preset} --seed {seed}",
+    }
+
+
+def main(
+    dataset: Annotated[str, typer.Option(help="mnist, cifar10 or digits.")] = "mnist",
+    root: Annotated[Path | None, typer.Option(help="Folder of the data set.")] = None,
+    category: Annotated[str, typer.Option(help="The anomalous classes.")] = "0",
+    preset: Annotated[str, typer.Option(help="Of the detector: tiny, small, paper.")] = "small",
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    variant: Annotated[
+        list[str] | None, typer.Option(help="Of the pairs; repeat it. Default: all of them.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = FOLDER,
+) -> None:
+    """Train the pair classifier on each kind of pairs, and write how well each one detects."""
+    names = tuple(variant) if variant else tuple(VARIANTS)
+    console = Console(stderr=True)
+    print(
+        run(
+            dataset,
+            category,
+            root,
+            preset=preset,
+            seed=seed,
+            names=names,
+            out=out,
+            console=console,
+        )
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
