@@ -23,6 +23,7 @@ SEEDLESS = -1  # in place of the seed of a run that draws nothing
 PROTOCOL: dict[str, Any] = {
     "resize": 256, "crop": 224, "squash": False, "masks": "nearest", "shots": None,
 }  # fmt: skip
+SIZED = ("mnist", "cifar10", "digits")  # come in one size: `PROTOCOL` has nothing to say of them
 COVERAGE = 2.0  # tolerance in standard deviations
 MAD_TO_SD = float(1 / stats.norm.ppf(0.75))  # 1.4826, for normal errors
 KEY = ["method", "backbone", "category", "metric"]
@@ -93,7 +94,8 @@ def compare(
     rows = []
     for cell in paper.itertuples():
         same = runs if runs.empty else runs[runs["dataset"] == cell.dataset]
-        values = by_seed(select(same, cell.run, cell.backbone, cell.category), cell.metric) * 100
+        category = own_category(cell.dataset, cell.category)
+        values = by_seed(select(same, cell.run, cell.backbone, category), cell.metric) * 100
         row: dict[str, Any] = {
             "method": cell.method,
             "backbone": cell.backbone,
@@ -108,10 +110,15 @@ def compare(
         row |= _ours(values, cell.value, spreads, (cell.method, cell.backbone, cell.metric))
         row |= {
             "run": cell.run,
-            "command": command(cell.run, cell.dataset, cell.category, cell.backbone),
+            "command": command(cell.run, cell.dataset, category, cell.backbone),
         }
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def own_category(dataset: str, printed: str) -> str:
+    """Return the category here of a printed one: sets of classes are named in ascending order."""
+    return "".join(sorted(printed)) if dataset == "cifar10" and printed.isdecimal() else printed
 
 
 def _ours(
@@ -152,11 +159,12 @@ def select(
 ) -> pd.DataFrame:
     """Choose the runs that answer a text like ``padim reduction=gaussian dim=100``.
 
-    Parameters that the text does not name take the method's defaults, except the seed. The words of
-    `PROTOCOL` name what is done to the data, as in ``patchcore fraction=0.1 shots=5`` or ``padim
-    crop=256``; without them all training images are used, resized and cropped as the papers do.
-    Only float32 backbones with pinned weights count, on the published images: records of other
-    images that carry the same names are left out.
+    Parameters that the text does not name take the method's defaults, or what the ``PRESETS`` of
+    the method say where it holds ``preset=NAME``; the seed is free. The words of `PROTOCOL` name
+    what is done to the data, as in ``patchcore fraction=0.1 shots=5`` or ``padim crop=256``;
+    without them all training images are used, resized and cropped as the papers do. Images that
+    come in one size (`SIZED`) are neither. Only float32 backbones with pinned weights count, on the
+    published images: records of other images that carry the same names are left out.
     """
     if runs.empty or not run:
         return runs.iloc[:0]
@@ -175,13 +183,15 @@ def select(
 def _standard(runs: pd.DataFrame, protocol: dict[str, Any] | None = None) -> pd.Series:
     chosen = (
         _column(runs, "official", True)
-        # no network: nothing to be wrong about it
-        & (runs["precision"].isna() | (runs["precision"] == "float32"))
+        # no network: nothing to be wrong about it; its precision may be a parameter of the method
+        & (runs["backbone"].isna() | runs["precision"].isna() | (runs["precision"] == "float32"))
         & ~runs["weights"].isin(["random", "unverified"])
     )
+    sized = _column(runs, "dataset", "").isin(SIZED)
     for name, value in (PROTOCOL | (protocol or {})).items():
         column = _column(runs, name, PROTOCOL[name])
-        chosen &= column.isna() if value is None else column == value
+        same = column.isna() if value is None else column == value
+        chosen &= same | (sized & (name in ("resize", "crop")))
     return chosen
 
 
@@ -214,6 +224,8 @@ def _read_run(run: str) -> tuple[str, dict[str, Any]]:
     }
     if method not in METHODS:
         raise InputError(parameters.unknown("method", method, METHODS))
+    if (name := values.pop("preset", None)) is not None:
+        values = parameters.preset(METHODS[method], name, values)
     effective = METHODS[method].effective(parameters.check(METHODS[method], values))
     return method, {name: value for name, value in effective.items() if name != "seed"}
 
@@ -224,13 +236,17 @@ def command(run: str, dataset: str, category: str, backbone: str, seeds: str = "
         return ""
     method, *settings = run.split()
     options = " ".join(map(option, settings))
-    where = f"--dataset {dataset} --root DIR --category {category} --backbone {backbone}"
-    return f"adlib evaluate {method} {where} {options} --seed {seeds}"
+    where = f"--dataset {dataset} --root DIR --category {category}"
+    network = f"--backbone {backbone}" if backbone else ""
+    words = ["adlib evaluate", method, where, network, options, f"--seed {seeds}"]
+    return " ".join(word for word in words if word)
 
 
 def option(setting: str) -> str:
     """Return the option of ``adlib evaluate`` for one ``name=value`` of a run's text."""
     name, _, value = setting.partition("=")
+    if name == "preset":
+        return f"--preset {value}"
     if name not in PROTOCOL:
         return f"--set {setting}"
     if value in ("true", "false"):

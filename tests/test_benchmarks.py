@@ -13,6 +13,7 @@ from types import ModuleType
 import numpy as np
 import psutil
 import pytest
+import torch
 from PIL import Image
 
 from adlib import bench
@@ -232,6 +233,101 @@ def test_stages_of_a_clock(root, monkeypatch):
     closed(32.0)
     embed(64.0)
     assert clock.seconds == {"backbone": 0.0, "embed": 2.0 + 16.0 + 64.0, "search": 45.0}
+
+
+@pytest.mark.slow
+def test_diffusion(root, tmp_path, monkeypatch, capsys):
+    """Every side is there, a ratio is of one turn, and operations are those of the networks."""
+    options = ("--quick", "--presets", "tiny", *json_of(tmp_path, "diffusion"))
+    report_inside(root, "diffusion", monkeypatch, *options)
+    content = written(root, tmp_path, "diffusion")
+    found = content["presets"]["tiny"]
+    assert found["batch"]["diffusion"] == 4 and found["preset_batch"]["diffusion"] == 16
+    for name in ("train", "compression", "ddim", "ddpm"):
+        (ours,), (plain,) = found["runs"][name], found["runs"][f"{name} plain"]
+        expected = plain["seconds"] / ours["seconds"]
+        assert found["ratios"][name]["median"] == pytest.approx(expected, rel=1e-4)
+    (step,), (encoding,) = found["runs"]["train"], found["runs"]["train encoding"]
+    expected = encoding["seconds"] / step["seconds"]
+    assert found["ratios"]["encoding"]["median"] == pytest.approx(expected, rel=1e-4)
+    best = min(found["runs"][side][0]["seconds"] for side in ("product", "product numpy"))
+    row = next(r for r in found["share"] if r["pass"] == "both" and r["batch"] == 4)
+    spent = found["runs"]["both 4"][0]["seconds"]
+    assert row["share"] == pytest.approx(found["flops"]["both"] * best / spent, rel=1e-3)
+    assert len(content["aims"]) == 4
+    assert [row["setting"] for row in content["score"]][-1].startswith("DDPM-201")
+    latent, same, *_ = content["spaces"]
+    assert 12 < same["flops"] / latent["flops"] <= 16, "16 times as many places"
+    assert len(content["losses"]) == 6, "three networks in two precisions"
+    out = capsys.readouterr().out
+    assert "smaller than the preset's for tiny: 4 instead of 16" in out
+    assert "| reconstruction, DDIM, 5 steps" in out
+
+
+def test_steps_are_timed_between_reports(root, monkeypatch):
+    """What comes before the clock starts does not count; then one step costs what its loss does."""
+    module = load(root, "diffusion", monkeypatch)
+    now, asked = 0.0, 0
+    monkeypatch.setattr(module.time, "process_time", lambda: now)
+    network = torch.nn.Linear(1, 1)
+
+    def loss(batch: torch.Tensor) -> torch.Tensor:
+        nonlocal now, asked
+        asked += 1
+        now += 100.0 if asked <= 2 else 1.0
+        return network(batch).square().mean()
+
+    size = module.QUICK._replace(warm=2, steps=3)
+    plan = module.training.Plan(steps=50, batch=2, lr=1e-3, ema=0.9)
+    data = torch.ones(6, 1)
+    for side in (
+        module.our_steps(network, lambda *parts: {"loss": loss(parts[0])}, data, plan, size),
+        module.plain_steps(network, loss, data, plan, size),
+    ):
+        asked = 0
+        assert side() == 1.0
+        assert asked == 5, "the loop stops after the steps that are wanted"
+
+
+def test_sides_turn_round(root, monkeypatch):
+    """The first of a turn is the last of the next: none always runs after the same one."""
+    module = load(root, "diffusion", monkeypatch)
+    called = []
+    sides = {name: lambda name=name: called.append(name) or len(called) for name in "abc"}
+    runs = module.in_turn(sides, 2)
+    assert called == list("abccba")
+    assert runs["a"] == [{"seconds": 1}, {"seconds": 6}]
+
+
+def test_operations_are_counted(root, monkeypatch):
+    """Two for a multiplication and an addition; fused attention, which has two products, too."""
+    module = load(root, "diffusion", monkeypatch)
+    convolution = torch.nn.Conv2d(3, 5, 3, padding=1)
+    image = torch.zeros(2, 3, 8, 8)
+    assert module.flops(lambda: convolution(image)) == 2 * 2 * 64 * 9 * 3 * 5
+    q = torch.zeros(2, 4, 16, 8)
+    attention = torch.nn.functional.scaled_dot_product_attention
+    assert module.flops(lambda: attention(q, q, q)) == 2 * 2 * (2 * 4 * 16 * 16 * 8)
+
+
+def test_the_plain_chain_is_the_same_chain(root, monkeypatch):
+    """With the same noise, diffusers' own loop and ours give the same reconstruction."""
+    module = load(root, "diffusion", monkeypatch)
+    torch.manual_seed(0)
+    diffusion = module.Diffusion(3, 8, (8, 8, 8)).eval()
+    clean = torch.randn(3, 3, 8, 8)
+    chain = module.Chain("ddim", module.STRIDE)
+    ours = diffusion.reconstruct(clean, 200, seeds=range(3), chain=chain)
+    rngs = [module.training.generator(0, 200, i) for i in range(3)]
+    noise = torch.cat([torch.randn(1, 3, 8, 8, generator=rng) for rng in rngs])
+    theirs = module.plain_chain(diffusion.network, clean, noise, 200, "ddim")
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    # the last index of Eq. 9 draws nothing, so a chain of one step is the same for DDPM
+    ours = diffusion.reconstruct(clean, 0, seeds=range(3), chain=module.Chain("ddpm"))
+    rngs = [module.training.generator(0, 0, i) for i in range(3)]
+    noise = torch.cat([torch.randn(1, 3, 8, 8, generator=rng) for rng in rngs])
+    theirs = module.plain_chain(diffusion.network, clean, noise, 0, "ddpm")
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,12 @@ NAMES = {
     "counts",
     "evidence-jl_padim",
     "evidence-patchcore",
+    "evidence-ldm",
     "padim_effects",
     "patchcore_answer",
     "patchcore_effects",
+    "latent_diffusion_answer",
+    "latent_diffusion_settings",
     "bench",
 }
 
@@ -242,6 +245,7 @@ def test_a_changed_record_changes_the_pages(few, made, ledger, tmp_path):
     new = {path.stem: path.read_text(encoding="utf-8") for path in paths}
     changed = {name for name in NAMES if new[name] != made[name]}
     others = {"evidence-patchcore", "patchcore_answer", "patchcore_effects"}  # no run of it here
+    others |= {"evidence-ldm", "latent_diffusion_answer", "latent_diffusion_settings"}
     assert changed == NAMES - {"status", "counts", "bench"} - others
     first = new["verdicts"].partition("\n* - ")[2].split("\n* - ")[1]
     assert "reproduced" in first and "not reproduced" not in first

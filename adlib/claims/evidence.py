@@ -15,11 +15,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 from adlib import records, report
 from adlib.claims.commands import commands
 from adlib.claims.verdict import Effect, Outcome, Verdict, joined
-from adlib.datasets import magnetic_tile, mstc, mvtec_ad
+from adlib.datasets import cifar10, classes, magnetic_tile, mnist, mstc, mvtec_ad
 from adlib.errors import InputError
 from adlib.study import bench_report
 
 COUNTS = {"f1_misclassified": "images"}  # columns that count: shown in their own unit, not percent
+PERCENT = ("pair_auroc", "pair_accuracy")  # beside the metrics: fractions, shown in percent
 METRIC_NAMES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
 NAMED = 2  # missing runs that a sentence names
 SCENES = [f"{number:02}" for number in range(1, 13)]  # of mSTC
@@ -46,7 +47,7 @@ class Rule(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dataset: Literal["mvtec_ad", "magnetic_tile", "mstc"] = "mvtec_ad"
+    dataset: Literal["mvtec_ad", "magnetic_tile", "mstc", "mnist", "cifar10"] = "mvtec_ad"
 
     def judge(self, evidence: Evidence, tolerance: float) -> Outcome:
         """Answer from the evidence."""
@@ -67,18 +68,24 @@ class Evidence:
         The data set whose records every question below is about.
     benchmarks : dict
         ``bench_report.measurements()``.
+    studies : dict
+        ``pairs`` and ``classes``: what ``adlib.study.ldm_pairs`` and ``ldm_classes`` wrote.
     """
 
     runs: pd.DataFrame
     printed: pd.DataFrame
     dataset: str = "mvtec_ad"
     benchmarks: dict[str, Any] = field(default_factory=dict)
+    studies: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, results: Path | str = "results", dataset: str = "mvtec_ad") -> Evidence:
         """Read everything below a results folder."""
-        measured = bench_report.measurements(results)
-        return cls(records.table(results), report.reported(results), dataset, measured)
+        from adlib.study.ldm_ablation import studies  # late: it imports torch
+
+        runs, printed = records.table(results), report.reported(results)
+        found = {kind: studies(results, kind) for kind in ("pairs", "classes")}
+        return cls(runs, printed, dataset, bench_report.measurements(results), found)
 
     def on(self, dataset: str) -> Evidence:
         """Return the same evidence, looked at on another data set."""
@@ -113,7 +120,9 @@ class Evidence:
 
     def whole(self, category: str) -> list[str]:
         """Return the categories behind a printed one: all of them for a mean, a sum or ``all``."""
-        return categories_of(self.dataset) if category in WHOLE else [category]
+        if category in WHOLE:
+            return categories_of(self.dataset)
+        return [report.own_category(self.dataset, category)]
 
     def values(self, run: str, backbone: str, column: str) -> pd.DataFrame:
         """Return ``category``, ``seed``, ``value`` of the runs that answer a text.
@@ -123,7 +132,7 @@ class Evidence:
         chosen = self.select(run, backbone)
         if chosen.empty or column not in chosen:
             return pd.DataFrame(columns=["category", "seed", "value"])
-        scale = 100 if column in report.METRICS else 1
+        scale = 100 if in_percent(column) else 1
         chosen = chosen.dropna(subset=[column])
         chosen = chosen.assign(value=chosen[column] * scale, seed=chosen["seed"].fillna(-1))
         return chosen[["category", "seed", "value"]]
@@ -146,6 +155,8 @@ class Evidence:
     ) -> pd.DataFrame:
         """Return what the papers print at a place, a row a cell."""
         rows = self.printed[(self.printed["source"] == "paper") & (self.printed["where"] == where)]
+        if self.dataset in report.SIZED:  # papers number their tables alike
+            rows = rows[rows["dataset"] == self.dataset]
         for name, value in (("backbone", backbone), ("metric", metric)):
             rows = rows[rows[name] == value] if value else rows
         if rows.empty:
@@ -173,7 +184,7 @@ class Evidence:
         reason = f"{why}; " if why else ""
         return Outcome(
             Verdict.NOT_TESTABLE,
-            f"Not run: {reason}{lack} on `{backbone}`.",
+            f"Not run: {reason}{lack} on `{backbone or self.dataset}`.",
             commands=commands(missing, self.dataset, backbone),
         )
 
@@ -184,12 +195,19 @@ def categories_of(dataset: str) -> list[str]:
         mvtec_ad.NAME: list(mvtec_ad.OFFICIAL_COUNTS),
         magnetic_tile.NAME: list(magnetic_tile.SPLITS),
         mstc.NAME: SCENES,
+        mnist.NAME: classes.one_each(),
+        cifar10.NAME: [name for reading in cifar10.READINGS.values() for name in reading],
     }[dataset]
 
 
+def in_percent(column: str) -> bool:
+    """Tell whether a column holds fractions that are shown in percent."""
+    return column in (*report.METRICS, *PERCENT) or column.startswith("auroc_")
+
+
 def unit_of(column: str) -> str:
-    """Return the unit of a difference in a column: points, unless the column counts."""
-    return COUNTS.get(column, "points")
+    """Return the unit of a difference in a column: points, unless it counts or is a ratio."""
+    return COUNTS.get(column, "" if column.startswith("ratio_") else "points")
 
 
 def effect_of(found: report.Paired, unit: str = "points") -> Effect:

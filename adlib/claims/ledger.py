@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from adlib.claims import (
+    across,
     amounts,
     attribution,
     cells,
@@ -17,10 +18,13 @@ from adlib.claims import (
     consistency,
     curves,
     derived,
+    diffusion_theory,
     gains,
+    latent_diffusion,
     measured,
     patchcore,
     printed,
+    studies,
     times,
     values,
 )
@@ -57,7 +61,18 @@ AnyRule = Annotated[
     | derived.StageWidths
     | derived.Theory
     | patchcore.PatchCoreTheory
-    | patchcore.ImageCounts,
+    | patchcore.ImageCounts
+    | across.Across
+    | across.Near
+    | across.BestColumn
+    | across.Harder
+    | latent_diffusion.Wins
+    | latent_diffusion.Alignments
+    | latent_diffusion.TableBest
+    | latent_diffusion.ClassCeiling
+    | studies.PairStudy
+    | studies.ClassStudy
+    | diffusion_theory.DiffusionTheory,
     Field(discriminator="rule"),
 ]
 Words = Annotated[str, Field(min_length=3)]

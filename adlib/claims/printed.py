@@ -36,7 +36,7 @@ class TableOrder(Rule):
             return Outcome(Verdict.NOT_TESTABLE, f"Text and table agree: {text}.", effect)
         cells = joined(
             [
-                f"{category} on {NAMES.get(backbone, backbone)} has "
+                f"{category}{_on(backbone)} has "
                 f"{table.loc[(backbone, category), self.worse]:.1f} and "
                 f"{table.loc[(backbone, category), self.better]:.1f}"
                 for backbone, category in others.index
@@ -79,6 +79,10 @@ def _table(evidence: Evidence, where: str, metric: str) -> pd.DataFrame:
     """Return a printed table: (backbone, category) in rows, methods in columns."""
     cells = evidence.cells(where, metric=metric)
     return cells.pivot(index=["backbone", "category"], columns="method", values="value")
+
+
+def _on(backbone: str) -> str:
+    return f" on {NAMES.get(backbone, backbone)}" if backbone else ""
 
 
 def _row(values: pd.Series, digits: int) -> str:

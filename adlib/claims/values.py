@@ -12,6 +12,7 @@ from adlib.claims.amounts import means_of
 from adlib.claims.commands import commands
 from adlib.claims.evidence import COUNTS, Evidence, Rule, RunText, unit_of
 from adlib.claims.verdict import Effect, Outcome, Verdict, joined, plain
+from adlib.datasets.classes import complement
 
 MANY = 5  # more printed values than that are counted instead of listed
 
@@ -19,7 +20,9 @@ MANY = 5  # more printed values than that are counted instead of listed
 class TableValues(Rule):
     """Are printed values reached, each give or take the tolerance?
 
-    The runs are those that ``reported.csv`` names. A printed mean or sum needs every category.
+    The runs are those that ``reported.csv`` names. A printed mean or sum needs every category. With
+    `complement` a printed set of classes is that of the normal ones, where else it is that of the
+    anomalous ones (Table 2 of the chapter on latent diffusion can be read both ways).
     Reproduced: all values that were run; partly: at least half of them; else not.
     """
 
@@ -28,6 +31,7 @@ class TableValues(Rule):
     metric: str
     backbone: str
     methods: list[str] = Field(min_length=1)
+    complement: bool = False
 
     def judge(self, evidence: Evidence, tolerance: float) -> Outcome:
         """Answer from one difference a printed value."""
@@ -50,6 +54,7 @@ class TableValues(Rule):
 
     def _ours(self, evidence: Evidence, cell: Any) -> float:
         wanted = evidence.whole(cell.category)
+        wanted = [*map(complement, wanted)] if self.complement else wanted
         means = means_of(evidence, cell.run, self.backbone, self.metric).reindex(wanted)
         if means.isna().any():
             return np.nan
@@ -60,10 +65,11 @@ class TableValues(Rule):
         shown = joined(printed) if len(printed) <= MANY else f"{len(printed)} values"
         unit = f" {COUNTS[self.metric]}" if self.metric in COUNTS else ""
         number = len(set().union(*map(evidence.whole, cells["category"])))
+        where = (f" on `{self.backbone}`", " on that network") if self.backbone else ("", "")
         return Outcome(
             Verdict.NOT_TESTABLE,
-            f"Not run: the paper prints {shown}{unit} on `{self.backbone}`, which needs all "
-            f"{number} categories of `{self.dataset}` on that network.",
+            f"Not run: the paper prints {shown}{unit}{where[0]}, which needs all "
+            f"{number} categories of `{self.dataset}`{where[1]}.",
             commands=commands(list(cells["run"].unique()), self.dataset, self.backbone),
         )
 

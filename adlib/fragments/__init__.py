@@ -1,19 +1,21 @@
 """Generated parts of the book's pages and of README.md: Markdown made from records and the ledger.
 
-===========================  ====================================================================
-file                         content
-===========================  ====================================================================
-``verdicts.md``              every claim with its verdict, effect and page
-``evidence-<paper>.md``      the same at length, for the chapter of that paper
-``answer.md``                the paired contrasts that decide the JL chapter
-``glance.md``                results at a glance: by category, and PatchCore beside its rivals
-``status.md``                what ran, when, how long, with which versions; what did not, and how to
-``counts.md``                images and masks of each recorded category
-``padim_effects.md``         what departures from PaDiM as run here change
-``patchcore_answer.md``      the paired contrasts that decide the PatchCore chapter
-``patchcore_effects.md``     what the released code does differently, and what that changes
-``bench.md``                 time and memory beside other implementations
-===========================  ====================================================================
+================================  ================================================================
+file                              content
+================================  ================================================================
+``verdicts.md``                   every claim with its verdict, effect and page
+``evidence-<paper>.md``           the same at length, for the chapter of that paper
+``answer.md``                     the paired contrasts that decide the JL chapter
+``glance.md``                     results at a glance: by category, and each method beside rivals
+``status.md``                     what ran, when, how long, with which versions; what did not
+``counts.md``                     images and masks of each recorded category
+``padim_effects.md``              what departures from PaDiM as run here change
+``patchcore_answer.md``           the paired contrasts that decide the PatchCore chapter
+``latent_diffusion_answer.md``    the records on the claims of the latent-diffusion chapter
+``latent_diffusion_settings.md``  parameters of its methods in two presets
+``patchcore_effects.md``          what the released code does differently, and what that changes
+``bench.md``                      time and memory beside other implementations
+================================  ================================================================
 
 A page includes one with MyST's ``include`` directive. None has a heading, so each fits anywhere;
 the same records give the same bytes.
@@ -27,6 +29,8 @@ from adlib import claims, records, report
 from adlib.atomic import replacement
 from adlib.claims import Evidence
 from adlib.errors import InputError
+from adlib.fragments.latent_diffusion import latent_diffusion_answer, latent_diffusion_glance
+from adlib.fragments.latent_diffusion_settings import latent_diffusion_settings
 from adlib.fragments.markdown import DO_NOT_EDIT
 from adlib.fragments.overview import patchcore_glance, readme
 from adlib.fragments.patchcore import patchcore_answer
@@ -58,6 +62,7 @@ BEGIN = "<!-- generated: results at a glance -->"
 END = "<!-- end -->"
 LEDGER = Path("book/claims.yaml")
 PICTURE = Path("book/_static/gain.svg")
+GLANCES = (glance, patchcore_glance, latent_diffusion_glance)
 
 
 def write_all(results: Path, out: Path, ledger: Path = LEDGER) -> list[Path]:
@@ -89,12 +94,14 @@ def write_all(results: Path, out: Path, ledger: Path = LEDGER) -> list[Path]:
     texts = {
         "verdicts": verdicts(book, judged),
         "answer": answer(evidence),
-        "glance": "\n\n".join(filter(None, [glance(evidence), patchcore_glance(evidence)])),
+        "glance": "\n\n".join(filter(None, [show(evidence) for show in GLANCES])),
         "status": status(made, evidence, judged, book.papers),
         "counts": counts(made),
         "padim_effects": padim_effects(records.table(results)),
         "patchcore_answer": patchcore_answer(evidence),
         "patchcore_effects": patchcore_effects(records.table(results)),
+        "latent_diffusion_answer": latent_diffusion_answer(evidence),
+        "latent_diffusion_settings": latent_diffusion_settings(),
         "bench": bench_tables(results),
     }
     for paper in dict.fromkeys(result.claim.paper for result in judged):

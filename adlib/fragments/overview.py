@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adlib.claims import Evidence, Ledger, Result
+from adlib.fragments.latent_diffusion import digits
 from adlib.fragments.markdown import escape, table
 from adlib.fragments.recorded import METRICS, NETWORKS, by_category
 from adlib.fragments.verdicts import tally, telling
@@ -35,7 +36,7 @@ def readme(ledger: Ledger, judged: Sequence[Result], evidence: Evidence) -> str:
     if jl:
         title = f"Pixel AUROC on MVTec AD, {NETWORKS[FIRST]}, 100 dimensions"
         parts += [f"{title}; percent, mean ± sd (seeds):", jl]
-    parts.append(_means(evidence, FIRST, NETWORKS[FIRST]))
+    parts += [_means(evidence, FIRST, NETWORKS[FIRST]), digits(evidence)]
     return "\n\n".join(part for part in parts if part)
 
 

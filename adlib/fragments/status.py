@@ -58,7 +58,7 @@ def not_run(evidence: Evidence, judged: Sequence[Result], papers: Mapping[str, s
     rows = [
         [
             cell(f"{papers.get(place.paper, place.paper)}, {', '.join(place.where)}"),
-            escape(place.backbone),
+            escape(place.backbone or "–"),
             code(place.run),
             f"{len(place.missing)} of {place.number}",
             _few(place.missing, place.number),
@@ -69,7 +69,7 @@ def not_run(evidence: Evidence, judged: Sequence[Result], papers: Mapping[str, s
     parts = [table(header, rows, numbers=[3])] if rows else []
     return "\n\n".join(
         [
-            "Not run, for want of the images or of the network's weights, or not yet:",
+            "Not run, for want of the images, of the network's weights or of time, or not yet:",
             *parts,
             "`DIR` holds the categories of the data set; records that exist are skipped.",
             block("\n".join(dict.fromkeys(wanted))),

@@ -98,8 +98,9 @@ def caveat(judged: Sequence[Result]) -> str:
         "Intervals are 95 % each, Student's t over paired seeds on these categories: they say how "
         "results would vary with other random draws, not with other data. A seed only numbers "
         "a draw: under the same seed different reductions draw unrelated projections, so pairing "
-        "them removes the level of the categories, not the noise of the draws. Intervals are not "
-        "corrected for their number."
+        "them removes the level of the categories, not the noise of the draws. Where the "
+        "sample is categories alone, as for latent diffusion, the interval is over these. "
+        "Intervals are not corrected for their number."
     )
     if not tested:
         return start

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from adlib.bench import span, table
@@ -42,6 +43,23 @@ PATCHCORE_RATIOS = {
     "adlib_over_backbone": "adlib over the backbone alone",
     "anomalib_over_adlib": "anomalib over adlib",
     "anomalib_over_adlib_score": "anomalib over adlib, score only",
+}
+
+DIFFUSION_LOOPS = {
+    "train": "U-net, training step",
+    "compression": "compression model, training step",
+    "ddim": "reconstruction, DDIM",
+    "ddpm": "reconstruction, DDPM",
+}
+DIFFUSION_NETWORKS = {
+    "compression": "compression model",
+    "diffusion": "U-net",
+    "classifier": "classifier",
+}
+DIFFUSION_HALF = {
+    "train bfloat16": "U-net",
+    "compression bfloat16": "compression model",
+    "classifier bfloat16": "classifier",
 }
 
 
@@ -265,8 +283,153 @@ def coreset(content: Content) -> str:
     )
 
 
+def diffusion(content: Content) -> str:
+    """Return loops, rates, precision and costs of ``benchmarks/diffusion.py``."""
+    settings, presets = content["settings"], content["presets"]
+    reduced = [
+        f"{name}: {found['batch']['diffusion']} instead of {found['preset_batch']['diffusion']}"
+        for name, found in presets.items()
+        if found["batch"]["diffusion"] != found["preset_batch"]["diffusion"]
+    ]
+    smaller = f" Batches are smaller than the preset's for {', '.join(reduced)}." if reduced else ""
+    return "\n\n".join(
+        [
+            "The sides of a table share a process and take turns within it. *Plain* is the same "
+            f"network in the loop of the examples of diffusers {settings['diffusers']}: its "
+            "schedulers, `EMAModel`, the codebook of its `VQModel`, and Adam as PyTorch runs it by "
+            "default. Processor time of one thread; the clock on the wall showed up to "
+            f"{content['wall_over_processor']:.1f} times as much, so differences of a few percent "
+            f"mean little.{smaller}",
+            _diffusion_loops(presets),
+            "Share of the rate of one large matrix product (in float32 the faster of torch's and "
+            "numpy's) that the U-net reaches, in the same turn and precision. Small batches wait "
+            "for Python; above 100 % the library of the convolutions is faster than the product.",
+            _diffusion_rates(presets),
+            "Images a second of `LatentDiffusionDetector.score`, preset small, every score of the "
+            "record included:",
+            _diffusion_scores(content["score"]),
+            _diffusion_encoding(presets),
+            "Cost of one denoising step an image (Section 3.2 of the paper, claim i), and of what "
+            "latent space needs once beside it; operations and time in units of its own step:",
+            _diffusion_spaces(content["spaces"]),
+            "bfloat16 autocast: seconds of a training step in float32 over bfloat16, and the loss "
+            "of the networks of the preset tiny on digits, mean of the last quarter of the steps, "
+            "both from the same weights, batches and noise:",
+            _diffusion_precision(presets),
+            _diffusion_losses(content["losses"]),
+        ]
+    )
+
+
+def _diffusion_loops(presets: Content) -> str:
+    rows = [["Loop", "preset", "batch", "adlib", "plain", "plain over adlib"]]
+    for key, what in DIFFUSION_LOOPS.items():
+        for name, found in presets.items():
+            spent = found["medians"]
+            ours, plain = spent[key], spent[f"{key} plain"]
+            if key in found["indices"]:
+                label = f"{what}, {found['indices'][key]} steps"
+                batch = found["images"][key]
+                cells = [f"{_three(1 / ours)} images/s", f"{_three(1 / plain)} images/s"]
+            else:
+                label, network = what, {"train": "diffusion"}.get(key, key)
+                batch = found["batch"][network]
+                cells = [f"{_three(1000 * ours)} ms", f"{_three(1000 * plain)} ms"]
+            rows.append([label, name, str(batch), *cells, span(found["ratios"][key])])
+    return table(rows, left=(0, 1))
+
+
+def _diffusion_rates(presets: Content) -> str:
+    heads = ["M parameters", "GFLOP an image", "forward", "with gradient", "bfloat16"]
+    rows = [["Preset", "batch", *heads]]
+    for name, found in presets.items():
+        for batch in dict.fromkeys(row["batch"] for row in found["share"]):
+            cells = [
+                f"{row['share']:.1%} ({_three(row['gflops_a_second'])} GFLOP/s)"
+                for row in found["share"]
+                if row["batch"] == batch
+            ]
+            size = f"{found['parameters_millions']:.3g}", f"{found['flops']['forward'] / 1e9:.3g}"
+            rows.append([name, str(batch), *size, *cells])
+    return table(rows)
+
+
+def _diffusion_scores(scored: list[Content]) -> str:
+    rows = [["Reverse chain", "images at once", "images/s"]]
+    for row in scored:
+        rows.append([row["setting"], str(row["images"]), _three(row["images_a_second"])])
+    return table(rows)
+
+
+def _diffusion_encoding(presets: Content) -> str:
+    each = []
+    for name, found in presets.items():
+        ratio = span(found["ratios"]["encoding"])
+        once = 1000 * found["medians"]["encode"]
+        seen = found["preset_steps"]["diffusion"] * found["preset_batch"]["diffusion"]
+        each.append(
+            f"{name} {ratio} (encoding takes {once:.2g} ms an image; the training of the preset "
+            f"sees {seen} images)"
+        )
+    return (
+        "Encode once: a step of the U-net that encodes its batch, over one with latents at hand: "
+        f"{'; '.join(each)}."
+    )
+
+
+def _diffusion_spaces(spaces: list[Content]) -> str:
+    heads = ["channels", "images at once", "MFLOP", "ms", "operations", "time"]
+    rows = [["Preset", "step in", *heads]]
+    for row in spaces:
+        rows.append(
+            [
+                row["preset"],
+                row["space"],
+                row["widths"],
+                str(row["images"]),
+                _three(row["flops"] / 1e6),
+                _three(1000 * row["seconds"]),
+                _number(row["flops_ratio"], 1),
+                span(row["time_ratio"], 1),
+            ]
+        )
+    return table(rows, left=(0, 1, 2))
+
+
+def _diffusion_precision(presets: Content) -> str:
+    rows = [["float32 over bfloat16", *presets]]
+    for key, what in DIFFUSION_HALF.items():
+        rows.append([what, *(span(found["ratios"][key]) for found in presets.values())])
+    return table(rows)
+
+
+def _diffusion_losses(losses: list[Content]) -> str:
+    heads = ["steps", "seeds", "float32", "bfloat16", "difference", "between seeds"]
+    rows = [["Loss of the", *heads]]
+    for network, what in DIFFUSION_NETWORKS.items():
+        own = [row for row in losses if row["network"] == network]
+        full, half = (
+            [row["loss"] for row in own if row["precision"] == precision]
+            for precision in ("float32", "bfloat16")
+        )
+        apart = [b / a - 1 for a, b in zip(full, half, strict=True)]
+        rows.append(
+            [
+                what,
+                str(own[0]["steps"]),
+                str(len(full)),
+                f"{mean(full):.4g}",
+                f"{mean(half):.4g}",
+                f"{min(apart):+.1%} to {max(apart):+.1%}",
+                f"{(max(full) - min(full)) / mean(full):.1%}",
+            ]
+        )
+    return table(rows)
+
+
 SECTIONS = {
     "coreset": ("Coreset", coreset),
+    "diffusion": ("Latent diffusion", diffusion),
     "metrics": ("Metrics", metrics),
     "padim": ("PaDiM end to end", padim),
     "padim_size": ("Size of the model", padim_size),
@@ -327,6 +490,11 @@ def _maps(found: Content) -> str:
         f"Pixel AUROC: adlib {found['pixel_auroc_adlib']:.5f}, "
         f"anomalib {found['pixel_auroc_anomalib']:.5f}."
     )
+
+
+def _three(value: float) -> str:
+    """Write three digits, and all that come before the point."""
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
 def _number(value: float | None, digits: int = 2) -> str:

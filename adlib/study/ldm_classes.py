@@ -3,8 +3,8 @@
 The method never sees a label. To learn why its classifier works or fails, this study looks from
 outside: a support vector machine that knows the classes says how often a reconstruction keeps the
 class of its image, and how often a sample from noise happens to have it; and the pair classifier is
-trained again on pairs that labels have cleaned, or made. Half of the test images serves for that,
-the other half for the comparison.
+trained again on pairs that labels have cleaned, or made. Every other test image serves for that,
+the rest for the comparison.
 
 ``python -m adlib.study.ldm_classes --root DIR --category 0`` writes ``results/studies/``.
 """
@@ -12,6 +12,7 @@ the other half for the comparison.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,7 +56,7 @@ def examine(
     dict
         ``kept``: start -> share of normal and of anomalous images whose reconstruction has the
         class of the image; ``same_class``: share of samples that have the class of their partner;
-        ``auroc``: variant -> start -> image AUROC on the second half; ``labeller_accuracy``.
+        ``auroc``: variant -> start -> image AUROC on the rest; ``labeller_accuracy``.
     """
     opened = datasets.load(dataset, category, root)
     if not isinstance(opened.test, datasets.ArrayImages):
@@ -63,7 +64,8 @@ def examine(
     detector = LatentDiffusionDetector(**LatentDiffusionDetector.PRESETS[preset], seed=seed)
     detector.checkpoints = datasets.cache_dir() / "trainings"
     detector.fit(opened.train)
-    first, second = opened.test[: len(opened.test) // 2], opened.test[len(opened.test) // 2 :]
+    # alternately: the two halves of MNIST's test set come from different writers
+    first, second = opened.test[::2], opened.test[1::2]
     labeller, accuracy = _labeller(first, second)
     kept = _kept(detector, labeller, second)
     normal = first.labels == 0
@@ -158,6 +160,11 @@ def _partners(
     for name in np.unique(classes):
         of_class = np.flatnonzero(classes == name)
         pool = np.flatnonzero((kinds == name) == same)
+        if not len(pool):
+            raise InputError(
+                f"pairs need images of {'the same' if same else 'another'} class for each class, "
+                f"found none for {name}; train longer or take more images"
+            )
         found[of_class] = rng.choice(pool, size=len(of_class))
     return found
 
@@ -211,7 +218,11 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = FOLDER,
 ) -> None:
     """Look at the pairs of the classifier with labels, and write what is found."""
-    found = examine(dataset, category, root, preset, seed)
+    try:
+        found = examine(dataset, category, root, preset, seed)
+    except InputError as error:
+        print(f"adlib: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
     out.mkdir(parents=True, exist_ok=True)
     target = out / f"ldm_classes-{dataset}-{category}-{preset}-seed{seed}.json"
     with replacement(target) as part:

@@ -9,6 +9,7 @@ pairs that the classifier learns from differ, and what it says is compared at ev
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -138,19 +139,12 @@ def main(
 ) -> None:
     """Train the pair classifier on each kind of pairs, and write how well each one detects."""
     names = tuple(variant) if variant else tuple(VARIANTS)
-    console = Console(stderr=True)
-    print(
-        run(
-            dataset,
-            category,
-            root,
-            preset=preset,
-            seed=seed,
-            names=names,
-            out=out,
-            console=console,
-        )
-    )
+    options = {"preset": preset, "seed": seed, "names": names, "out": out}
+    try:
+        print(run(dataset, category, root, console=Console(stderr=True), **options))
+    except InputError as error:
+        print(f"adlib: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
 
 
 if __name__ == "__main__":

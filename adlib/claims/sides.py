@@ -1,0 +1,164 @@
+"""What rules that count each category once compare: columns of runs, a difference a category."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+from scipy import stats
+
+from adlib.claims.commands import commands
+from adlib.claims.evidence import METRIC_NAMES, Evidence, RunText
+from adlib.claims.verdict import Effect, Outcome, Verdict, joined, signed
+
+FEW = 2  # categories that an interval needs
+
+
+class Side(BaseModel):
+    """A column of a run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run: RunText
+    column: str = "image_auroc"
+
+    def __str__(self) -> str:
+        """Write it in words."""
+        return f"{said(self.column)} of `{self.run}`"
+
+
+class Contrast(NamedTuple):
+    """Differences by category, their mean, and what follows from them.
+
+    Attributes
+    ----------
+    by_category : Series
+        One difference a category.
+    mean, low, high : float
+        With the 95 % interval over categories; without bounds (NaN) for a single one.
+    p_value : float
+        Two-sided, against 0.
+    """
+
+    by_category: pd.Series
+    mean: float
+    low: float
+    high: float
+    p_value: float
+
+    @property
+    def least(self) -> float:
+        """The smallest difference."""
+        return float(self.by_category.min())
+
+    def effect(self, unit: str) -> Effect:
+        """Return it in a unit."""
+        sample = counted(len(self.by_category))
+        if np.isnan(self.low):
+            return Effect(self.mean, unit, sample=sample)
+        return Effect(self.mean, unit, self.low, self.high, sample)
+
+
+def differences(evidence: Evidence, a: Side, b: Side | float, categories: list[str]) -> pd.Series:
+    """Return a - b by category: means over the seeds that both sides have."""
+    left = _by_place(evidence, a)
+    right = b if isinstance(b, float | int) else _by_place(evidence, b)
+    each = (left - right).dropna()
+    found = each.groupby(level="category").mean()
+    return found[found.index.isin(categories)] if categories else found
+
+
+def _by_place(evidence: Evidence, side: Side) -> pd.Series:
+    values = evidence.values(side.run, "", side.column)
+    return values.groupby(["category", "seed"])["value"].mean().astype(float)
+
+
+def contrast(values: pd.Series) -> Contrast:
+    """Return the mean of differences by category with Student's interval over categories."""
+    mean, spread = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    if len(values) < FEW:
+        return Contrast(values, mean, np.nan, np.nan, np.nan)
+    if spread == 0:
+        return Contrast(values, mean, mean, mean, np.nan)
+    test = stats.ttest_1samp(values, 0.0)
+    low, high = test.confidence_interval(0.95)
+    return Contrast(values, mean, float(low), float(high), float(test.pvalue))
+
+
+def standing(found: Contrast, tolerance: float) -> Verdict:
+    """Judge a contrast that should lie above 0.
+
+    Reproduced: its interval does and its mean reaches the tolerance. Partly: the interval alone, or
+    the mean alone where no category is behind.
+    """
+    clear, enough = found.low > 0, found.mean >= tolerance
+    if clear and enough:
+        return Verdict.REPRODUCED
+    return Verdict.PARTLY if clear or (enough and found.least > 0) else Verdict.NOT_REPRODUCED
+
+
+def alike(values: pd.Series, tolerance: float) -> Verdict:
+    """Judge differences that should be 0: reproduced where all are, partly where half of them."""
+    good = int((values.abs() <= tolerance).sum())
+    if good == len(values):
+        return Verdict.REPRODUCED
+    return Verdict.PARTLY if 2 * good >= len(values) else Verdict.NOT_REPRODUCED
+
+
+def not_run(evidence: Evidence, sides: list[Side], categories: list[str]) -> Outcome:
+    """Answer that what would decide was not run, or not on two categories."""
+    runs = list(dict.fromkeys(side.run for side in sides))
+    missing = [
+        side.run for side in sides if differences(evidence, side, 0.0, categories).empty
+    ] or runs
+    missing = list(dict.fromkeys(missing))
+    where = f" {joined(categories)}" if categories else ""
+    return Outcome(
+        Verdict.NOT_TESTABLE,
+        f"Not run: too few records of {joined([f'`{run}`' for run in missing])} on "
+        f"`{evidence.dataset}`{where}.",
+        commands=commands(missing, evidence.dataset, "", tuple(categories)),
+    )
+
+
+def said(column: str) -> str:
+    """Write a column of a record in words: ``auroc_pixel_t200`` is an AUROC of a score."""
+    kind, _, score = column.partition("_")
+    if kind not in ("auroc", "ratio"):
+        return METRIC_NAMES.get(column, column.replace("_", " "))
+    words = {"auroc": "AUROC of", "ratio": "error ratio of"}[kind]
+    return f"{words} {score_name(score)}"
+
+
+def score_name(score: str) -> str:
+    """Write the name of a score in words: ``pixel_t200`` is an error after noise up to t = 200."""
+    name, _, start = score.rpartition("_t")
+    if name and start.isdecimal():
+        return f"{_SCORES.get(name, name)} at t = {start}"
+    return _SCORES.get(score, score.replace("_", " "))
+
+
+_SCORES = {
+    "pixel": "the pixel error",
+    "latent": "the latent error",
+    "classifier": "the classifier",
+    "vq": "the error without diffusion",
+    "ink": "the brightness",
+    "classifier_itself": "the classifier on an image and itself",
+    "classifier_vq": "the classifier without diffusion",
+    "zscore_pixel": "the mean z-score of pixel errors",
+    "zscore_latent": "the mean z-score of latent errors",
+    "pixel_per_ink": "the pixel error over brightness",
+}
+
+
+def listed(values: pd.Series) -> str:
+    """Write one difference a category."""
+    return ", ".join(f"{name} {signed(value)}" for name, value in values.items())
+
+
+def counted(number: int) -> str:
+    """Write a number of categories."""
+    return f"{number} {'category' if number == 1 else 'categories'}"

@@ -1,0 +1,187 @@
+"""Rules on the studies of the pair classifier in ``results/studies/``.
+
+``adlib.study.ldm_pairs`` trains the classifier on other pairs, all else being the same;
+``adlib.study.ldm_classes`` looks at reconstructions and samples with labels from outside. A digit
+counts once, with its mean over seeds; AUROCs and shares are in percent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from adlib.claims.evidence import Evidence, Rule
+from adlib.claims.sides import alike, contrast, counted, listed, standing
+from adlib.claims.verdict import Effect, Outcome, Verdict, plain
+
+PAPER = "noise"  # the variant that the paper describes
+CHANCE = 50.0
+
+
+class _Study(Rule):
+    """The studies of a kind, on a data set and of a preset."""
+
+    kind: Literal["pairs", "classes"]
+    preset: str = "small"
+
+    def chosen(self, evidence: Evidence) -> list[dict[str, Any]]:
+        """Return the studies that are asked for."""
+        return [
+            study
+            for study in evidence.studies.get(self.kind, [])
+            if (study["dataset"], study["preset"]) == (self.dataset, self.preset)
+        ]
+
+    def not_run(self) -> Outcome:
+        """Answer that there is no such study, with the command that makes one."""
+        preset = "" if self.preset == "small" else f" --preset {self.preset}"
+        where = f"--dataset {self.dataset} --root DIR --category 0{preset}"
+        return Outcome(
+            Verdict.NOT_TESTABLE,
+            f"Not run: no `results/studies/ldm_{self.kind}-{self.dataset}-0-{self.preset}-seed0."
+            "json`, or not all of it.",
+            commands=(f"python -m adlib.study.ldm_{self.kind} {where}",),
+        )
+
+
+class PairStudy(_Study):
+    """Does the classifier detect better with other pairs than with the paper's?
+
+    The verdict is that of ``across``, on differences of the image AUROC at `start`; with `alike`
+    that of ``near``: it should not matter.
+    """
+
+    rule: Literal["pair_study"]
+    kind: Literal["pairs"] = "pairs"
+    variant: str
+    start: int = 200
+    alike: bool = False
+
+    @property
+    def expects_zero(self) -> bool:
+        """Whether a difference in either direction speaks against the claim."""
+        return self.alike
+
+    def judge(self, evidence: Evidence, tolerance: float) -> Outcome:
+        """Answer from one difference a digit."""
+        theirs, ours = (self._auroc(evidence, name) for name in (PAPER, self.variant))
+        values = (ours - theirs).dropna()
+        if values.empty:
+            return self.not_run()
+        found = contrast(values)
+        levels = ", ".join(
+            f"{name} {ours[name]:.1f} against {theirs[name]:.1f}" for name in values.index
+        )
+        return Outcome(
+            alike(values, tolerance) if self.alike else standing(found, tolerance),
+            f"Image AUROC at t = {self.start} with *{self.variant}* minus that with the paper's "
+            f"pairs: {found.effect('points')}; by digit {levels}; the mean is "
+            f"{ours[values.index].mean():.1f} %, where chance is {plain(CHANCE)}.",
+            found.effect("points"),
+            p_value=None if np.isnan(found.p_value) else found.p_value,
+        )
+
+    def _auroc(self, evidence: Evidence, variant: str) -> pd.Series:
+        return by_category(
+            self.chosen(evidence),
+            lambda study: 100 * study["variants"][variant]["auroc"][str(self.start)],
+        )
+
+
+class ClassStudy(_Study):
+    """What do labels from outside say about reconstructions, samples and pairs?
+
+    The checks are described where they are computed.
+    """
+
+    rule: Literal["class_study"]
+    kind: Literal["classes"] = "classes"
+    check: Literal["kept", "negatives", "labels"]
+    start: int = 200
+
+    def judge(self, evidence: Evidence, tolerance: float) -> Outcome:
+        """Answer with the check that the row names."""
+        found = self.chosen(evidence)
+        return _CHECKS[self.check](self, found, tolerance) if found else self.not_run()
+
+
+def _kept(rule: ClassStudy, studies: list[dict[str, Any]], tolerance: float) -> Outcome:
+    """Normal images keep their class up to `start`, and lose it from there to the last start.
+
+    Reproduced: a loss up to the tolerance before, a larger one after; partly: one of the two.
+    """
+    starts = sorted(map(int, studies[0]["kept"]))
+    kept = {
+        t: by_category(studies, lambda study, t=t: 100 * study["kept"][str(t)]["normal"]).mean()
+        for t in starts
+    }
+    before, after = kept[0] - kept[rule.start], kept[rule.start] - kept[starts[-1]]
+    holds = int(before <= tolerance) + int(after > tolerance)
+    verdict = [Verdict.NOT_REPRODUCED, Verdict.PARTLY, Verdict.REPRODUCED][holds]
+    each = ", ".join(f"{t}: {share:.1f}" for t, share in kept.items())
+    return Outcome(
+        verdict,
+        f"Share of normal images whose reconstruction a classifier with labels takes for the same "
+        f"class, in percent by t: {each} (mean of {counted(len(studies))}).",
+        Effect(before, "points", sample=f"lost from t = 0 to {rule.start}"),
+    )
+
+
+def _negatives(rule: ClassStudy, studies: list[dict[str, Any]], tolerance: float) -> Outcome:
+    """Reproduced: at most a share of `tolerance` percent of the negatives shows the same class."""
+    share, chance = (
+        by_category(studies, lambda study, name=name: 100 * study[name])
+        for name in ("same_class", "expected_same_class")
+    )
+    good = share.mean() <= tolerance
+    return Outcome(
+        Verdict.REPRODUCED if good else Verdict.NOT_REPRODUCED,
+        f"{share.mean():.1f} % of the samples from noise show the class of the image they are "
+        f"paired with, as a classifier with labels sees it; {chance.mean():.1f} % are expected of "
+        f"pairs at random. By digit: {', '.join(f'{n} {v:.1f}' for n, v in share.items())}.",
+        Effect(float(share.mean()), "% of the negatives", sample=counted(len(share))),
+    )
+
+
+def _labels(rule: ClassStudy, studies: list[dict[str, Any]], tolerance: float) -> Outcome:
+    """Pairs made with labels: the same class, or another one. Judged as by ``across``."""
+    means = {
+        variant: by_category(
+            studies, lambda study, v=variant: 100 * study["auroc"][v][str(rule.start)]
+        )
+        for variant in studies[0]["auroc"]
+    }
+    values = means["same class"] - CHANCE
+    found = contrast(values)
+    each = ", ".join(f"*{name}* {value.mean():.1f}" for name, value in means.items())
+    return Outcome(
+        standing(found, tolerance),
+        f"Image AUROC at t = {rule.start} by the pairs, mean of {counted(len(values))}: {each}. "
+        f"With *same class* minus {plain(CHANCE)}, by digit {listed(values)}.",
+        found.effect("points"),
+        p_value=None if np.isnan(found.p_value) else found.p_value,
+    )
+
+
+_CHECKS: dict[str, Callable[[ClassStudy, list[dict[str, Any]], float], Outcome]] = {
+    "kept": _kept,
+    "negatives": _negatives,
+    "labels": _labels,
+}
+
+
+def by_category(
+    studies: list[dict[str, Any]], number: Callable[[dict[str, Any]], float]
+) -> pd.Series:
+    """Return a number of each study, mean over seeds; studies that lack it are left out."""
+    found = []
+    for study in studies:
+        try:
+            found.append((study["category"], float(number(study))))
+        except KeyError:
+            continue
+    table = pd.DataFrame(found, columns=["category", "value"])
+    return table.groupby("category")["value"].mean().astype(float)

@@ -1,0 +1,272 @@
+"""The answer of the latent-diffusion chapter, and its tables at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from adlib.claims import Evidence
+from adlib.claims.commands import commands
+from adlib.claims.sides import Side, contrast, counted, differences, score_name
+from adlib.claims.studies import by_category
+from adlib.claims.verdict import joined, signed
+from adlib.datasets.cifar10 import PRINTED, READINGS
+from adlib.datasets.classes import one_each
+from adlib.fragments.markdown import code, escape, table
+from adlib.report import mean_sd
+
+METHOD = "latent_diffusion"
+RIVALS = {"autoencoder": "autoencoder", "anoddpm": "AnoDDPM", "ddpm": "DDPM"}
+STARTS = (100, 200, 300, 400, 500)
+SCORES = ("classifier", "pixel", "latent")
+PAPERS_PAIRS = "noise"
+PAIRS = {  # variants of adlib.study.ldm_pairs
+    PAPERS_PAIRS: "sample from noise (the paper)",
+    "other": "reconstruction of another image",
+    "later": "the same image from t = 600",
+    "noise+other": "noise, and another image",
+    "noise, all starts": "noise; both kinds from t = 100 to 500",
+    "other, all starts": "another image; both kinds from t = 100 to 500",
+}
+SMALL = "Networks of the preset `small`: what the paper's networks do is another question."
+
+
+def latent_diffusion_answer(evidence: Evidence) -> str:
+    """Return what the records say about the chapter's four claims, then by t and by pairs."""
+    mnist, cifar = evidence.on("mnist"), evidence.on("cifar10")
+    if mnist.select(METHOD, "").empty:
+        return f"Nothing is recorded on MNIST yet: {code(commands([METHOD], 'mnist', '')[0])}."
+    lines = [
+        f"- **Best in nine of ten digits?** {best_in(mnist, one_each())}",
+        *(
+            f"- **Best on CIFAR-10, printed classes {reading}?** {best_in(cifar, names)}"
+            for reading, names in READINGS.items()
+        ),
+        f"- **Identity shortcut avoided?** {shortcut(mnist)}",
+        f"- **Is t = 200 right?** {best_start(mnist)}",
+        f"- **Does the classifier compare classes?** {classifier(mnist)}",
+        f"- **Do other pairs make it work?** {other_pairs(mnist)}",
+    ]
+    parts = [_scale(mnist), "\n".join(lines), by_start(mnist), by_pairs(mnist)]
+    return "\n\n".join(filter(None, parts))
+
+
+def latent_diffusion_glance(evidence: Evidence) -> str:
+    """Return image AUROC by digit and by set of classes, beside what the paper prints."""
+    return "\n\n".join(filter(None, [digits(evidence), sets(evidence)]))
+
+
+def best_in(evidence: Evidence, names: Sequence[str]) -> str:
+    """Say in how many categories the method is ahead of every rival that was run."""
+    ours = _means(evidence, METHOD).reindex(names)
+    theirs = pd.DataFrame({run: _means(evidence, run).reindex(names) for run in RIVALS})
+    known = ours.notna() & theirs.notna().any(axis=1)
+    if not known.any():
+        return f"Not run: {code(commands([*RIVALS], evidence.dataset, '')[0])} and the others."
+    ahead = known & (theirs.max(axis=1) < ours)
+    whole = known & theirs.notna().all(axis=1)
+    return (
+        f"In {int(known.sum())} of {len(names)} at least one rival was run, in "
+        f"{int(whole.sum())} all three; the method is ahead of all that were run in "
+        f"{int(ahead.sum())}{_names(ahead)}."
+    )
+
+
+def shortcut(evidence: Evidence) -> str:
+    """Say what diffusion does to the error of anomalies over that of normal images."""
+    after, before = (Side(run=METHOD, column=f"ratio_{name}") for name in ("pixel_t200", "vq"))
+    gain = differences(evidence, after, before, [])
+    means = [differences(evidence, side, 0.0, []).mean() for side in (before, after)]
+    return (
+        f"Anomalies have {means[0]:.2f} times the error of normal digits after the compression "
+        f"model alone and {means[1]:.2f} times after diffusion from t = 200 (mean of "
+        f"{counted(len(gain))}): a difference of {_interval(gain)}, and more in "
+        f"{int((gain > 0).sum())} of {len(gain)}."
+    )
+
+
+def best_start(evidence: Evidence) -> str:
+    """Say where each score is best on average, and what it is at t = 200."""
+    parts = []
+    for score in SCORES[:2]:
+        means = _by_start(evidence, "auroc", score)
+        if means.notna().any():
+            parts.append(
+                f"the mean AUROC of {score_name(score)} is largest at t = {means.idxmax()} "
+                f"({means.max():.1f} %), at 200 it is {means[200]:.1f} %"
+            )
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if text else "Not recorded."
+
+
+def classifier(evidence: Evidence) -> str:
+    """Say how far the classifier's score is from chance, and how it separates its own pairs."""
+    above = differences(evidence, Side(run=METHOD), 50.0, [])
+    alone = Side(run=METHOD, column="auroc_classifier_itself")
+    pairs = Side(run=METHOD, column="pair_auroc")
+    itself, told = (differences(evidence, side, 0.0, []).mean() for side in (alone, pairs))
+    return (
+        f"Held-out pairs are told apart with an AUROC of {told:.1f} %, test images with "
+        f"{50 + above.mean():.1f} %, {_interval(above)} points from chance over "
+        f"{counted(len(above))}; shown an image and itself the same classifier has {itself:.1f} %."
+    )
+
+
+def other_pairs(evidence: Evidence) -> str:
+    """Say which pairs change the classifier's score at t = 200, on the digits that were studied."""
+    levels = _pair_levels(evidence)
+    if PAPERS_PAIRS not in levels or levels.shape[1] < 2:
+        return "Not run: `python -m adlib.study.ldm_pairs --dataset mnist --root DIR --category 0`."
+    gains = levels.sub(levels[PAPERS_PAIRS], axis=0).drop(columns=PAPERS_PAIRS)
+    best = gains.mean().idxmax()
+    parts = [
+        f"{PAIRS[name]} {signed(gains[name].mean())} points, to {levels[name].mean():.1f} %"
+        for name in gains
+    ]
+    return (
+        f"Against the paper's pairs, at t = 200, over {counted(len(levels))}: {'; '.join(parts)}. "
+        f"The best, {PAIRS[best]}, lies above 50 % in {int((levels[best] > 50).sum())} of "
+        f"{len(levels)}."
+    )
+
+
+def by_start(evidence: Evidence) -> str:
+    """Return mean AUROC and error ratio against the start of the reverse chain."""
+    rows = []
+    for score in SCORES:
+        kinds = ["auroc"] if score == "classifier" else ["auroc", "ratio"]
+        for kind in kinds:
+            means = _by_start(evidence, kind, score)
+            first = _column(evidence, f"{kind}_{_ALONE[score]}") if score in _ALONE else None
+            shown = [first, *(means[t] for t in STARTS)]
+            digits = 1 if kind == "auroc" else 2
+            cells = ["–" if v is None or pd.isna(v) else f"{v:.{digits}f}" for v in shown]
+            rows.append([f"{_KINDS[kind]} {score_name(score)}", *cells])
+    number = len(_means(evidence, METHOD))
+    title = f"Against the start of the reverse chain, means over {counted(number)} of MNIST:"
+    header = ["", "no diffusion", *(f"t = {t}" for t in STARTS)]
+    return f"{title}\n\n{table(header, rows, numbers=range(1, len(header)))}"
+
+
+def by_pairs(evidence: Evidence) -> str:
+    """Return the classifier's score by the pairs it was trained with, a column a digit."""
+    levels = _pair_levels(evidence)
+    if levels.empty:
+        return ""
+    rows = [[PAIRS[variant], *(_printed(value) for value in levels[variant])] for variant in levels]
+    title = "Image AUROC at t = 200 by the negatives that the classifier was trained with, percent:"
+    header = ["Negatives", *(f"digit {name}" for name in levels.index)]
+    return f"{title}\n\n{table(header, rows, numbers=range(1, len(header)))}"
+
+
+def _pair_levels(evidence: Evidence) -> pd.DataFrame:
+    """Return image AUROC in percent: a row a digit, a column a variant that was run on all."""
+    found = [
+        study
+        for study in evidence.studies.get("pairs", [])
+        if (study["dataset"], study["preset"]) == (evidence.dataset, "small")
+    ]
+    columns = {
+        variant: by_category(
+            found, lambda study, v=variant: 100 * study["variants"][v]["auroc"]["200"]
+        )
+        for variant in PAIRS
+    }
+    return pd.DataFrame({n: c for n, c in columns.items() if len(c)}).dropna(axis=1)
+
+
+def digits(evidence: Evidence) -> str:
+    """Return Table 1: image AUROC of four methods by anomalous digit; empty without a run."""
+    return _overview(
+        evidence.on("mnist"),
+        {name: name for name in one_each()},
+        "Digit",
+        "Image AUROC on MNIST, one digit anomalous, preset `small`; percent, mean ± sd (seeds). "
+        "Only two of the paper's rows can be read:",
+        {"autoencoder": "paper: autoencoder", "ddpm": "paper: DDPM"},
+    )
+
+
+def sets(evidence: Evidence) -> str:
+    """Return Table 2 in both readings; empty without a run."""
+    here = evidence.on("cifar10")
+    parts = []
+    for reading, names in READINGS.items():
+        parts.append(
+            _overview(
+                here,
+                dict(zip(names, PRINTED, strict=True)),
+                "Anomalous classes",
+                f"Image AUROC on CIFAR-10, the printed classes being {reading}, preset `small`, a "
+                "fifth of the training images; percent, mean ± sd (seeds):",
+                {"ldm": "paper: the method", "autoencoder": "paper: autoencoder"},
+            )
+        )
+    return "\n\n".join(filter(None, parts))
+
+
+_ALONE = {"classifier": "classifier_vq", "pixel": "vq"}
+_KINDS = {"auroc": "AUROC (%) of", "ratio": "error ratio of"}
+
+
+def _overview(
+    evidence: Evidence, names: dict[str, str], first: str, title: str, quoted: dict[str, str]
+) -> str:
+    """Return a table, a row a category (ours -> printed); empty where nothing was run."""
+    runs = {METHOD: "latent diffusion"} | RIVALS
+    if all(_means(evidence, run).reindex(list(names)).isna().all() for run in runs):
+        return ""
+    printed = evidence.printed
+    printed = printed[(printed["paper"] == "ldm") & (printed["dataset"] == evidence.dataset)]
+    cells = printed.set_index(["method", "category"])["value"].to_dict() if len(printed) else {}
+    rows = [
+        [
+            escape(name),
+            *(_shown(evidence, run, name) for run in runs),
+            _shown(evidence, METHOD, name, "auroc_ink"),
+            *(_printed(cells.get((method, theirs))) for method in quoted),
+        ]
+        for name, theirs in names.items()
+    ]
+    header = [first, *runs.values(), "brightness alone", *quoted.values()]
+    return f"{title}\n\n{table(header, rows, numbers=range(1, len(header)))}"
+
+
+def _shown(evidence: Evidence, run: str, name: str, column: str = "image_auroc") -> str:
+    values = evidence.values(run, "", column)
+    return mean_sd(values.loc[values["category"] == name, "value"], 1).replace("± ", "±\u00a0")
+
+
+def _printed(value: float | None) -> str:
+    return "–" if value is None or pd.isna(value) else f"{value:.1f}"
+
+
+def _means(evidence: Evidence, run: str) -> pd.Series:
+    return differences(evidence, Side(run=run), 0.0, [])
+
+
+def _column(evidence: Evidence, column: str) -> float:
+    return differences(evidence, Side(run=METHOD, column=column), 0.0, []).mean()
+
+
+def _by_start(evidence: Evidence, kind: str, score: str) -> pd.Series:
+    return pd.Series({t: _column(evidence, f"{kind}_{score}_t{t}") for t in STARTS}, dtype=float)
+
+
+def _interval(values: pd.Series) -> str:
+    found = contrast(values)
+    if pd.isna(found.low):
+        return signed(found.mean)
+    return f"{signed(found.mean)} [{signed(found.low)}, {signed(found.high)}]"
+
+
+def _names(chosen: pd.Series) -> str:
+    return f" ({joined([str(name) for name in chosen.index[chosen]])})" if chosen.any() else ""
+
+
+def _scale(evidence: Evidence) -> str:
+    runs = evidence.select(METHOD, "")
+    size = runs["parameters_millions"].mean() if "parameters_millions" in runs else float("nan")
+    many = "" if pd.isna(size) else f" The method's three networks have {size:.1f} million weights."
+    return f"{SMALL}{many} Intervals are 95 % over categories."

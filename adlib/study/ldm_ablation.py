@@ -1,0 +1,234 @@
+"""Which choices make latent diffusion detect anything: recorded studies and varied runs, as tables.
+
+Three sources: the studies of pairs (``ldm_pairs``), those with labels from outside
+(``ldm_classes``), and records of runs in which one choice differs. AUROCs are in percent here and
+never folded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from adlib.errors import InputError
+from adlib.study import ldm_classes, ldm_pairs, ldm_tables
+from adlib.study.ldm_tables import START, Layout, Score
+from adlib.study.tables import NOT_RUN, NOTHING
+
+METHOD = "latent_diffusion"
+ASKED = ("0", "1", "4")  # digits of the studies
+ITSELF = "itself"
+PAPER = "noise"  # the pairs of the paper, in both studies
+TITLES = {
+    "noise": "from noise (the paper)",
+    "other": "another image, reconstructed",
+    "later": "the same image from t = 600",
+    "noise+other": "noise and another image",
+    "noise, all starts": "noise; same: every t",
+    "other, all starts": "another image; same: every t",
+    "noise, seen images": "noise; images seen in training",
+    "noise, imagenet stem": "noise; ImageNet stem",
+}
+"""Variant of ``ldm_pairs`` -> what its classifier learns to call different."""
+LABELLED = {
+    "noise": "a sample from noise (the paper)",
+    "noise of another class": "a sample of another class (label)",
+    "other": "another image, reconstructed",
+    "other of another class": "an image of another class (label)",
+    "same class": "another class; same: any image of the class (labels)",
+}
+"""Variant of ``ldm_classes`` -> what its classifier learns to call different."""
+PLAIN = {
+    f"classifier, t = {START}": Score(METHOD, f"classifier_t{START}"),
+    f"pixel error, t = {START}": Score(METHOD, f"pixel_t{START}"),
+    f"latent error, t = {START}": Score(METHOD, f"latent_t{START}"),
+    "pixel error, z-scores over t": Score(METHOD, "zscore_pixel"),
+}
+"""Scores of one and the same run that are held against each other."""
+INKED = {
+    **PLAIN,
+    "VQ model alone": Score(METHOD, "vq"),
+    f"pixel error / ink, t = {START}": Score(METHOD, "pixel_per_ink"),
+}
+CONTROLS = {
+    f"pixel error, t = {START}": f"pixel_t{START}",
+    "VQ model alone": "vq",
+    "mean ink, no model": "ink",
+}
+"""Scores of the record of the same digit that stand beside the classifiers of a study."""
+
+
+def studies(results: Path | str, kind: str) -> list[dict[str, Any]]:
+    """Read the studies of a kind: ``pairs`` or ``classes``; none where there is no file.
+
+    Raises
+    ------
+    InputError
+        A file is no such study.
+    """
+    found = []
+    for file in sorted(Path(results, "studies").glob(f"ldm_{kind}-*.json")):
+        try:
+            study = json.loads(file.read_text(encoding="utf-8"))
+            whole = study["schema"] == 1 and {"dataset", "category", "preset", "seed"} <= set(study)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{file} must hold a study as adlib.study.ldm_{kind} writes it, but does not "
+                f"({error}); delete it and run the study again"
+            ) from error
+        if not whole:
+            raise InputError(
+                f"{file} must hold a study of schema 1 with dataset, category, preset and seed; "
+                "delete it and run the study again"
+            )
+        found.append(study)
+    return found
+
+
+def pair_runs(results: Path | str, dataset: str = "mnist", preset: str = "small") -> pd.DataFrame:
+    """Return what ``ldm_pairs`` measured, a row a digit, seed, variant and start.
+
+    Returns
+    -------
+    DataFrame
+        ``category``, ``seed``, ``variant``, ``start`` (text; `ITSELF` for score(x, x)), ``auroc``
+        (percent, test images) and ``pairs`` (percent, AUROC on held-out pairs).
+    """
+    rows = [
+        (study["category"], study["seed"], name, start, value * 100, one["pair_auroc"] * 100)
+        for study in _of(studies(results, "pairs"), dataset, preset)
+        for name, one in study["variants"].items()
+        for start, value in one["auroc"].items()
+    ]
+    return pd.DataFrame(rows, columns=["category", "seed", "variant", "start", "auroc", "pairs"])
+
+
+def class_runs(
+    results: Path | str, dataset: str = "mnist", preset: str = "small"
+) -> dict[str, dict[str, Any]]:
+    """Return the study with labels of each digit; of several seeds the first."""
+    found = _of(studies(results, "classes"), dataset, preset)
+    return {study["category"]: study for study in sorted(found, key=lambda s: -s["seed"])}
+
+
+def _of(found: Iterable[dict[str, Any]], dataset: str, preset: str) -> list[dict[str, Any]]:
+    return [s for s in found if s["dataset"] == dataset and s["preset"] == preset]
+
+
+def at(found: pd.DataFrame, variant: str, start: str | int = START) -> pd.Series:
+    """Return the AUROC of a variant by digit, mean over seeds, percent."""
+    chosen = found[(found["variant"] == variant) & (found["start"] == str(start))]
+    return chosen.groupby("category")["auroc"].mean()
+
+
+def controls(runs: pd.DataFrame, categories: Sequence[str]) -> pd.DataFrame:
+    """Return `CONTROLS` of the recorded runs in percent: a row a score, a column a digit."""
+    table = {
+        category: {
+            title: ldm_tables.auroc(runs, "mnist", category, Score(METHOD, name)).mean()
+            for title, name in CONTROLS.items()
+        }
+        for category in categories
+    }
+    return pd.DataFrame(table, index=list(CONTROLS), dtype=float)
+
+
+def pair_table(
+    found: pd.DataFrame, runs: pd.DataFrame, asked: Sequence[str] = ASKED
+) -> pd.DataFrame:
+    """Lay out which pairs help: a row a variant, then the controls; percent.
+
+    Returns
+    -------
+    DataFrame
+        By digit the AUROC on held-out pairs and, at t = 200, on test images; the mean of the
+        latter (a dash where a digit is missing); the start with the highest mean, and that mean.
+    """
+    table = {}
+    for name, title in TITLES.items():
+        of = found[found["variant"] == name]
+        told = of.groupby("category")["pairs"].mean().reindex(asked)
+        values = at(found, name).reindex(asked)
+        row = {f"pairs, digit {c}": cell(v) for c, v in told.items()}
+        row |= {f"images, digit {c}": cell(v) for c, v in values.items()}
+        table[title] = row | {"images, mean": number(values.mean(skipna=False))} | _best(of, asked)
+    beside = controls(runs, asked)
+    for title, values in beside.iterrows():
+        row = dict.fromkeys((f"pairs, digit {c}" for c in asked), NOTHING)
+        row |= {f"images, digit {c}": cell(v) for c, v in values.items()}
+        table[title] = row | {"images, mean": number(values.mean(skipna=False))}
+    return pd.DataFrame(table).T.fillna(NOTHING)
+
+
+def _best(of: pd.DataFrame, asked: Sequence[str]) -> dict[str, str]:
+    of = of[of["start"] != ITSELF]
+    wide = of.pivot_table(index="start", columns="category", values="auroc").reindex(columns=asked)
+    means = wide.mean(axis=1, skipna=False).dropna()
+    if means.empty:
+        return {"best t": NOTHING, "mean there": NOTHING}
+    return {"best t": str(means.idxmax()), "mean there": number(means.max())}
+
+
+def missing_pairs(found: pd.DataFrame, asked: Sequence[str] = ASKED) -> list[str]:
+    """Return the commands that fill what the studies of pairs lack; whole variants are kept."""
+    there = found.groupby("category")["variant"].agg(set).to_dict()
+    return [
+        f"python -m adlib.study.ldm_pairs --root DIR --category {c}"
+        for c in asked
+        if not set(ldm_pairs.VARIANTS) <= there.get(c, set())
+    ]
+
+
+def missing_classes(found: dict[str, Any], asked: Sequence[str] = ASKED) -> list[str]:
+    """Return the commands that make the studies with labels that are missing."""
+    return [
+        f"python -m adlib.study.ldm_classes --root DIR --category {c}"
+        for c in asked
+        if c not in found
+    ]
+
+
+def class_table(found: dict[str, dict[str, Any]], asked: Sequence[str] = ASKED) -> pd.DataFrame:
+    """Lay out what labels would add: a row a kind of pairs, a column a digit.
+
+    Returns
+    -------
+    DataFrame
+        AUROC in percent on the other half of the test images at t = 200 / 400 / 500.
+    """
+    table = {
+        f"digit {c}": {
+            title: " / ".join(
+                f"{found[c]['auroc'][name][str(t)] * 100:.1f}" for t in ldm_classes.COMPARED
+            )
+            if c in found
+            else NOT_RUN
+            for name, title in LABELLED.items()
+        }
+        for c in asked
+    }
+    return pd.DataFrame(table, index=list(LABELLED.values()))
+
+
+def by_score(runs: pd.DataFrame, layout: Layout, asked: dict[str, Score]) -> pd.DataFrame:
+    """Return the AUROC of each score, percent, mean over seeds: a row a category, `control` too."""
+    found = ldm_tables.scores(runs, layout, asked)
+    if found.empty:
+        return pd.DataFrame(columns=[*asked, "control"], dtype=float)
+    wide = found.pivot_table(index="category", columns="score", values="auroc", sort=False)
+    return wide[list(asked)].assign(control=found.groupby("category")["control"].first())
+
+
+def cell(value: float) -> str:
+    """Write an AUROC in percent; what is missing was not run."""
+    return NOT_RUN if np.isnan(value) else number(value)
+
+
+def number(value: float) -> str:
+    """Write an AUROC in percent; a dash where there is none."""
+    return NOTHING if np.isnan(value) else f"{value:.1f}"

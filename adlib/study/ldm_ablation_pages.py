@@ -1,0 +1,169 @@
+"""What latent diffusion's ablation says, in sentences; every number computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from adlib.study import ldm_classes, ldm_tables
+from adlib.study.ldm_ablation import (
+    ASKED,
+    INKED,
+    ITSELF,
+    LABELLED,
+    METHOD,
+    PAPER,
+    PLAIN,
+    TITLES,
+    at,
+    by_score,
+    controls,
+    number,
+)
+from adlib.study.ldm_tables import CIFAR10, MNIST, START, Score
+
+CHANCE = 50.0  # AUROC, percent
+CLEAR = 2.0  # points; twice the standard error at chance with 1,000 of 10,000 images
+
+
+def pair_summary(found: pd.DataFrame, runs: pd.DataFrame, asked: Sequence[str] = ASKED) -> str:
+    """Say in Markdown which pairs help; every number computed. Digits not yet run are left out."""
+    known = [c for c in asked if c in set(found.loc[found["variant"] == PAPER, "category"])]
+    if not known:
+        return "No kind of pairs is recorded yet."
+    paper, told = at(found, PAPER)[known], found[found["variant"] == PAPER]["pairs"]
+    values = {name: of for name in TITLES if (of := at(found, name).reindex(known)).notna().all()}
+    best = max(values, key=lambda name: values[name].mean())
+    beside = controls(runs, known)
+    lines = [
+        f"With the paper's pairs the classifier tells held-out pairs apart with an AUROC of "
+        f"{told.mean():.1f}, and the held-out digit at t = {START} with {_listed(paper)}, where 50 "
+        "is chance.",
+        f"Of {len(values)} kinds of pairs the highest mean at t = {START} has *{TITLES[best]}*: "
+        f"{_listed(values[best])}.",
+        _passed(values, pd.Series(CHANCE + CLEAR, known), f"chance by more than {CLEAR:g} points"),
+    ]
+    lines += [
+        _passed(values, level, f"{title}, which has {_listed(level)},")
+        for title, level in beside.iterrows()
+        if level.notna().all()
+    ]
+    lines.append(_over_starts(found, known, list(values)))
+    spread = _spread(runs, asked)
+    return "\n".join(f"- {line}" for line in [*lines, spread] if line)
+
+
+def _passed(values: dict[str, pd.Series], level: pd.Series, title: str) -> str:
+    """Say which variants lie above a level on every digit."""
+    above = [f"*{TITLES[name]}*" for name, of in values.items() if (of > level[of.index]).all()]
+    return f"Above {title} on every digit: {', '.join(above) or 'none'}."
+
+
+def _over_starts(found: pd.DataFrame, known: list[str], names: list[str]) -> str:
+    """Name the kind of pairs and the start with the highest mean, and its digits."""
+    chosen = found[found["variant"].isin(names) & found["category"].isin(known)]
+    chosen = chosen[chosen["start"] != ITSELF]
+    wide = chosen.pivot_table(index=["variant", "start"], columns="category", values="auroc")
+    name, start = wide.dropna().mean(axis=1).idxmax()
+    return (
+        f"Over all starts the highest mean has *{TITLES[name]}* at t = {start}: "
+        f"{_listed(wide.loc[(name, start)])}; chosen on the test images."
+    )
+
+
+def _spread(runs: pd.DataFrame, asked: Sequence[str]) -> str:
+    """Say how far seeds alone move the classifier with the paper's pairs."""
+    score = Score(METHOD, f"classifier_t{START}")
+    found = {c: ldm_tables.auroc(runs, "mnist", c, score) for c in asked}
+    parts = [
+        f"digit {c} {', '.join(f'{v:.1f}' for v in values)}"
+        for c, values in found.items()
+        if len(values) > 1
+    ]
+    if not parts:
+        return ""
+    return f"How little a difference means: seeds alone give {'; '.join(parts)} with these pairs."
+
+
+def class_summary(found: dict[str, dict[str, Any]], asked: Sequence[str] = ASKED) -> str:
+    """Say in Markdown how often classes are kept, and what pairs made by labels reach."""
+    known = [found[c] for c in asked if c in found]
+    if not known:
+        return "No examination with labels is recorded yet."
+    lines = [
+        f"- Digit {s['category']} held out: the labeller is right on {s['labeller_accuracy']:.1%} "
+        f"of the test images. At t = {START} normal digits keep their class in "
+        f"{s['kept'][str(START)]['normal']:.1%} of the cases, the held-out digit in "
+        f"{s['kept'][str(START)]['anomalous']:.1%}; at t = 500 in {s['kept']['500']['normal']:.1%} "
+        f"and {s['kept']['500']['anomalous']:.1%}. Of the samples from noise {s['same_class']:.1%} "
+        f"have the class of the image they are called different from (chance: "
+        f"{s['expected_same_class']:.1%})."
+        for s in known
+    ]
+    names = [s["category"] for s in known]
+    levels = pd.DataFrame(
+        {
+            name: [np.mean([s["auroc"][name][str(t)] for s in known]) for t in ldm_classes.COMPARED]
+            for name in LABELLED
+        },
+        index=[f"t = {t}" for t in ldm_classes.COMPARED],
+    ).T
+    parts = [
+        f"*{LABELLED[name]}* {number(levels.loc[name].max() * 100)} at {levels.loc[name].idxmax()}"
+        for name in levels.max(axis=1).sort_values(ascending=False).index
+    ]
+    head = f"digit{'s' if len(names) > 1 else ''} {_joined(names)}"
+    lines.append(f"- Highest AUROC of each kind, mean over {head}: {'; '.join(parts)}.")
+    return "\n".join(lines)
+
+
+def plain_summary(runs: pd.DataFrame) -> str:
+    """Say in Markdown how the classifier does against plain errors of the same reconstruction."""
+    lines = []
+    for layout, what in ((MNIST, "MNIST digits"), (CIFAR10, "CIFAR-10 sets")):
+        wide = by_score(runs, layout, PLAIN)
+        if wide.empty:
+            continue
+        ours, *others = (wide[title] for title in PLAIN)
+        parts = [
+            f"{other.name} in {int((ours > other).sum())} (mean {other.mean():.1f})"
+            for other in others
+        ]
+        lines.append(
+            f"- {what}, {len(wide)} recorded: classifier {ours.mean():.1f} in the mean, from "
+            f"{ours.min():.1f} to {ours.max():.1f}. It is above {'; '.join(parts)}."
+        )
+    return "\n".join(lines) or "No run of latent diffusion is recorded yet."
+
+
+def ink_summary(runs: pd.DataFrame) -> str:
+    """Say in Markdown how much of each score is ink, over the digits."""
+    found = ldm_tables.scores(runs, MNIST, INKED)
+    wide = by_score(runs, MNIST, INKED)
+    if wide.empty:
+        return "No digit is recorded yet."
+    pixel, divided = f"pixel error, t = {START}", f"pixel error / ink, t = {START}"
+    ink = found.groupby("score")["ink"].mean()
+    beaten = int((wide["control"] > wide[pixel]).sum())
+    return (
+        f"Over {len(wide)} digits: among normal test images the pixel error at t = {START} has a "
+        f"rank correlation of {ink[pixel]:+.2f} with the ink (the classifier "
+        f"{ink[f'classifier, t = {START}']:+.2f}). The mean ink alone beats it on {beaten} of "
+        f"{len(wide)} digits. Divided by the ink the pixel error has an AUROC of "
+        f"{wide[divided].mean():.1f} in the mean, from {wide[divided].min():.1f} to "
+        f"{wide[divided].max():.1f}, before {wide[pixel].mean():.1f}, from "
+        f"{wide[pixel].min():.1f} to {wide[pixel].max():.1f}."
+    )
+
+
+def _listed(values: pd.Series) -> str:
+    parts = [f"{value:.1f} (digit {category})" for category, value in values.items()]
+    mean = f", mean {values.mean():.1f}" if len(parts) > 1 else ""
+    return _joined(parts) + mean
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
