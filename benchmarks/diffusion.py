@@ -581,11 +581,11 @@ def trainings(seed: int, args: Namespace) -> dict[str, tuple]:
     detector = LatentDiffusionDetector(**values).fit(images)
     slices = detector._slices(as_pixels(images))
     latents = detector.latent_diffusion.encode(slices.train)
-    shown = detector._pairs(slices.held_out)
+    shown = detector._pairs(slices.held_out, 0)
 
     def compression() -> nn.Module:
         model = detector._build()["latent_diffusion"].compression
-        model.start(slices.train, detector.values["compression_steps"], seed)
+        model.place_codes(slices.train, seed)
         return model
 
     own = (lambda m: m.loss), detector._plan

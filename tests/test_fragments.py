@@ -125,12 +125,15 @@ def test_verdicts_name_every_claim_once(made, few, ledger):
 
 def test_verdicts_are_counted_by_paper(made, few, ledger):
     results = claims.judge(claims.read(ledger), Evidence.read(few))
-    counted = [row for row in cells_of(made["verdicts"]) if row[0].startswith(("JL", "PatchCore"))]
+    papers = ("JL", "PatchCore", "Latent")
+    counted = [row for row in cells_of(made["verdicts"]) if row[0].startswith(papers)]
     assert [row[0] for row in counted] == [
         "JL report: claims",
         "JL report: our extensions",
         "PatchCore: claims",
         "PatchCore: our extensions",
+        "Latent diffusion: claims",
+        "Latent diffusion: our extensions",
     ]
     for row in counted:
         each = [int(number or 0) for number in row[1:]]
@@ -277,7 +280,7 @@ def test_status_counts_what_there_is(made):
     assert "screw" in left and "bottle" not in left
     commands = made["status"].partition("```console\n")[2].partition("\n```")[0].splitlines()
     assert len(commands) == len(set(commands)) > 3
-    known = ("adlib evaluate ", "python benchmarks/", "make bench")
+    known = ("adlib evaluate ", "python benchmarks/", "python -m adlib.study.", "make bench")
     assert all(text.startswith(known) for text in commands)
 
 
@@ -287,14 +290,14 @@ def test_the_commands_are_understood(made):
     for text in re.findall(r"^\s*adlib evaluate .*", made["status"], flags=re.M):
         words = [word for word in text.split() if word != "--squash"]
         options = dict(zip(words[3::2], words[4::2], strict=True))
-        assert options.keys() <= {"--dataset", "--root", "--backbone", "--set", "--seed"} | {
-            f"--{name}" for name in PROTOCOL
-        }
+        known = {"--dataset", "--root", "--category", "--backbone", "--preset", "--set", "--seed"}
+        assert options.keys() <= known | {f"--{name}" for name in PROTOCOL}
         settings = [b for a, b in zip(words, words[1:], strict=False) if a == "--set"]
         plan = sweep.Plan(
             method=words[2],
             dataset=options["--dataset"],
-            backbone=options["--backbone"],
+            backbone=options.get("--backbone", "resnet18"),
+            preset=options.get("--preset"),
             seeds=sweep.read_seeds(options["--seed"]),
             shots=sweep.read_counts(options["--shots"]) if "--shots" in options else (),
             settings=settings,
@@ -307,7 +310,7 @@ def test_readme_shows_what_the_ledger_marks(few, ledger):
     results = claims.judge(claims.read(ledger), Evidence.read(few))
     marked = [result.claim.claim for result in results if result.claim.telling]
     rows = [row for row in cells_of(text) if len(row) == 3]
-    assert len(rows) == 1 + len(marked) and 5 <= len(marked) <= 15
+    assert len(rows) == 1 + len(marked) and 5 <= len(marked) <= 20
     assert all(claim in row[1] for claim, row in zip(marked, rows[1:], strict=True))
 
 

@@ -109,16 +109,14 @@ def alike(values: pd.Series, tolerance: float) -> Verdict:
 
 def not_run(evidence: Evidence, sides: list[Side], categories: list[str]) -> Outcome:
     """Answer that what would decide was not run, or not on two categories."""
-    runs = list(dict.fromkeys(side.run for side in sides))
-    missing = [
-        side.run for side in sides if differences(evidence, side, 0.0, categories).empty
-    ] or runs
-    missing = list(dict.fromkeys(missing))
+    found = {side: len(differences(evidence, side, 0.0, categories)) for side in sides}
+    missing = [side.run for side, number in found.items() if not number]
+    missing = list(dict.fromkeys(missing or [side.run for side in sides]))
     where = f" {joined(categories)}" if categories else ""
     return Outcome(
         Verdict.NOT_TESTABLE,
-        f"Not run: too few records of {joined([f'`{run}`' for run in missing])} on "
-        f"`{evidence.dataset}`{where}.",
+        f"Not run: {joined([f'`{run}`' for run in missing])} on `{evidence.dataset}`{where}, where "
+        f"{counted(min(found.values()))} of it can be compared.",
         commands=commands(missing, evidence.dataset, "", tuple(categories)),
     )
 

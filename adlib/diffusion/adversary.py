@@ -82,7 +82,7 @@ class Perceptual(nn.Module):
         if not file.is_file():
             raise InputError(
                 f"the perceptual term needs VGG-16's weights, found no {VGG} in torch's cache; "
-                "put the file there, or set perceptual_weight=0"
+                "put the file there, or set perceptual=0"
             )
         network = vgg16(weights=None)
         network.load_state_dict(torch.load(file, weights_only=True, map_location="cpu"))

@@ -89,7 +89,11 @@ class Detector:
         self.report = {"channels": self.channels}
         with seeded(self.values["seed"]):
             self.networks = self._build().to(self.torch_device)
-        self._train(self._slices(pixels))
+        try:
+            self._train(self._slices(pixels))
+        except BaseException:
+            del self.networks  # a training that failed or was stopped leaves nothing to score with
+            raise
         self.networks.eval()
         count = sum(p.numel() for p in self.networks.parameters())
         self.report["parameters_millions"] = round(count / 1e6, 3)

@@ -94,8 +94,9 @@ class CompressionModel(nn.Module):
         """Return the index of the nearest code of each position (N, 8, 8), int64."""
         vectors = latents.movedim(1, -1)
         codes = self.codebook
-        # |z - e|^2 without |z|^2, which is the same for all codes
-        distance = codes.square().sum(dim=1) - 2 * vectors.float() @ codes.T
+        # |z - e|^2 without |z|^2, which is the same for all codes; bfloat16 would confuse them
+        with torch.autocast(codes.device.type, enabled=False):
+            distance = codes.square().sum(dim=1) - 2 * vectors.float() @ codes.T
         return distance.argmin(dim=-1)
 
     def quantise(self, latents: Tensor) -> Tensor:
@@ -147,11 +148,6 @@ class CompressionModel(nn.Module):
             "codebook": moved,
             "perplexity": perplexity(share),
         }
-
-    def start(self, pixels: Tensor, steps: int, seed: int) -> None:
-        """Get ready for a training of so many steps: see `place_codes`."""
-        self.restart_until = round(RESTART_UNTIL * steps)
-        self.place_codes(pixels, seed)
 
     @torch.no_grad()
     def place_codes(self, pixels: Tensor, seed: int) -> None:
@@ -220,6 +216,7 @@ def edge_map(pixels: Tensor) -> Tensor:
     kernels = torch.stack([across, across.T])[:, None]
     n, channels, height, width = pixels.shape
     flat = functional.pad(pixels.reshape(n * channels, 1, height, width), (1, 1, 1, 1), "replicate")
-    gradient = functional.conv2d(flat, kernels)
+    with torch.autocast(pixels.device.type, enabled=False):
+        gradient = functional.conv2d(flat, kernels)
     length = gradient.square().sum(dim=1).clamp(min=1e-12).sqrt()
     return (2 * length - 1).clamp(max=1).reshape(n, channels, height, width)

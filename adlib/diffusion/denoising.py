@@ -148,6 +148,7 @@ class Diffusion(nn.Module):
         *,
         seeds: Sequence[int],
         seed: int = 0,
+        draw: int = 0,
         chain: Chain = Chain(),
         batch: int = 500,
     ) -> Tensor:
@@ -159,8 +160,10 @@ class Diffusion(nn.Module):
         start : int
             Index in 0 .. T - 1 where the reverse chain begins.
         seeds : sequence of int
-            One an example: its noise depends on it, on `seed` and on `start`, not on its place.
-        seed : int
+            One an example: its noise depends on it, on `start`, `seed` and `draw`, not on its
+            place.
+        seed, draw : int
+            Other draws give the same examples other noise.
         chain : Chain
         batch : int
 
@@ -181,7 +184,7 @@ class Diffusion(nn.Module):
         found = torch.empty_like(clean)
         for first in range(0, len(clean), batch):
             part = clean[first : first + batch]
-            rngs = [generator(seed, start, s) for s in seeds[first : first + batch]]
+            rngs = [generator(seed, draw, start, s) for s in seeds[first : first + batch]]
             noise = self._each(rngs, clean.device)
             time = torch.full((len(part),), start, device=clean.device)
             noised = self.add_noise(part, time, noise)
@@ -194,20 +197,21 @@ class Diffusion(nn.Module):
         n: int,
         *,
         seed: int,
+        draw: int = 0,
         chain: Chain = Chain(),
         batch: int = 500,
     ) -> Tensor:
         """Make new examples from pure noise (Equation 5): the whole chain, from index T - 1.
 
         With DDIM the first index is the largest multiple of `stride` below T; pure noise stands for
-        it, since next to nothing of an example is left there.
+        it, since next to nothing of an example is left there. Other draws give other examples.
         """
         device = self.beta.device
         last = self.timesteps - 1
         start = last if chain.sampler == "ddpm" else last // chain.stride * chain.stride
         parts = []
         for first in range(0, n, batch):
-            rngs = [generator(seed, "sample", i) for i in range(first, min(n, first + batch))]
+            rngs = [generator(seed, "sample", draw, i) for i in range(first, min(n, first + batch))]
             noise = self._each(rngs, device)
             parts.append(self.denoise(noise, start, rngs, chain))
         return torch.cat(parts)

@@ -21,8 +21,13 @@ from torch import Tensor, nn
 from adlib import metrics
 from adlib.diffusion import pairs
 from adlib.diffusion.adversary import Adversary, Perceptual
-from adlib.diffusion.base import Detector, Slices, numbers, spread
-from adlib.diffusion.compression import LATENT_CHANNELS, CompressionModel, usage
+from adlib.diffusion.base import Detector, Slices, numbers, seeded, spread
+from adlib.diffusion.compression import (
+    LATENT_CHANNELS,
+    RESTART_UNTIL,
+    CompressionModel,
+    usage,
+)
 from adlib.diffusion.denoising import Chain, Diffusion, LatentDiffusion
 from adlib.diffusion.pair_classifier import PairClassifier
 from adlib.diffusion.pixels import SIDE, as_images, as_pixels, checksums, ink, squared_error
@@ -31,6 +36,7 @@ from adlib.errors import InputError
 
 COLLAPSE = 0.02  # share of the codebook in use below which it counts as collapsed
 _CODEBOOK_IMAGES = 1000
+_UNSEEN = 1000  # draws from here on belong to pairs that the classifier is judged by
 
 
 class Reconstruction(NamedTuple):
@@ -204,7 +210,8 @@ class LatentDiffusionDetector(Detector):
         """Return the parameters; None where one has no effect."""
         idle = {
             "adversarial_start": not values["adversarial"],
-            "stride": False,  # samples from noise are made by ddim in any case
+            # samples from noise are made by ddim in any case
+            "stride": values["sampler"] == "ddpm" and "noise" not in values["negatives"],
             "printed": values["sampler"] != "ddpm",
             "later": "later" not in values["negatives"].split("+"),
         }
@@ -258,7 +265,7 @@ class LatentDiffusionDetector(Detector):
                     f"{values[name]!r}; correct it"
                 )
         pairs.check_negatives(values["negatives"])
-        starts = {*self.starts, *numbers(values["positives"], "positives")}
+        starts = {*self.starts, *numbers(values["positives"], "positives"), values["later"]}
         if max(starts) >= values["timesteps"]:
             raise InputError(
                 f"every start t must lie below timesteps = {values['timesteps']}, found "
@@ -309,10 +316,12 @@ class LatentDiffusionDetector(Detector):
     def _train_compression(self, pixels: Tensor) -> None:
         values, model = self.values, self.latent_diffusion.compression
         plan = self._plan("compression")
+        model.restart_until = round(RESTART_UNTIL * plan.steps)
         opponent = None
         if values["adversarial"]:
             begin = round(values["adversarial_start"] * plan.steps)
-            judge = Adversary(model, self.channels, values["adversarial"], begin)
+            with seeded(values["seed"]):
+                judge = Adversary(model, self.channels, values["adversarial"], begin)
             judge.to(self.torch_device)
             opponent = (judge, judge.loss)
             model.terms["adversarial"] = judge.against
@@ -329,7 +338,7 @@ class LatentDiffusionDetector(Detector):
             plan,
             depends=self._only(*_COMPRESSION),
             opponent=opponent,
-            start=lambda: model.start(some, plan.steps, values["seed"]),
+            start=lambda: model.place_codes(some, values["seed"]),
         )
         model.terms = {}
 
@@ -349,7 +358,7 @@ class LatentDiffusionDetector(Detector):
         values = self.values
         source = slices.train[: len(slices.held_out)] if values["seen"] else slices.held_out
         kept = torch.arange(len(source)) % pairs.VALIDATION == 0
-        shown, unseen = (self._pairs(source[rows]) for rows in (~kept, kept))
+        shown, unseen = self._pairs(source[~kept], 0), self._pairs(source[kept], _UNSEEN)
         self._fit_network(
             "classifier",
             self.classifier,
@@ -365,15 +374,14 @@ class LatentDiffusionDetector(Detector):
         self.report["pair_accuracy"] = round(float(((found > 0.5) == label).mean()), 4)
         self.report["pair_auroc"] = round(metrics.auroc(label, found), 4)
 
-    def _pairs(self, images: Tensor) -> pairs.Pairs:
+    def _pairs(self, images: Tensor, first_draw: int) -> pairs.Pairs:
         values = self.values
         return pairs.make(
             images,
-            lambda some, start, draw: self._reconstruct(some, start, draw=draw).pixels,
-            self._sample,
+            lambda some, start, draw: self._reconstruct(some, start, draw=first_draw + draw).pixels,
+            lambda n, draw: self._sample(n, first_draw + draw),
             positives=numbers(values["positives"], "positives"),
             negatives=values["negatives"],
-            start=values["start"],
             later=values["later"],
             draws=values["draws"],
             seed=values["seed"],
@@ -392,7 +400,9 @@ class LatentDiffusionDetector(Detector):
         raw = found.encode(pixels) / found.scale + found.offset
         self.report |= usage(found.compression, raw)
         self.report["codes_restarted"] = int(found.compression.restarted)
-        if self.report["codes_used"] < COLLAPSE:
+        codes = self.values["codes"]
+        used = round(self.report["codes_used"] * codes)
+        if used <= max(1, COLLAPSE * codes):
             self.report["collapsed"] = True
             warnings.warn(
                 f"the codebook has collapsed: {self.report['codes_used']:.1%} of "
@@ -422,14 +432,14 @@ class LatentDiffusionDetector(Detector):
         if start:
             chain = Chain(values["sampler"], values["stride"], values["printed"])
             latents = model.diffusion.reconstruct(
-                latents, start, seeds=checksums(pixels), seed=values["seed"] + draw, chain=chain
+                latents, start, seeds=checksums(pixels), seed=values["seed"], draw=draw, chain=chain
             )
         return Reconstruction(latents, model.decode(latents))
 
-    def _sample(self, n: int) -> Tensor:
+    def _sample(self, n: int, draw: int = 0) -> Tensor:
         model, values = self.latent_diffusion, self.values
         chain = Chain("ddim", values["stride"])
-        return model.decode(model.diffusion.sample(n, seed=values["seed"], chain=chain))
+        return model.decode(model.diffusion.sample(n, seed=values["seed"], draw=draw, chain=chain))
 
     def _scores(self, pixels: Tensor) -> dict[str, np.ndarray]:
         model = self.latent_diffusion

@@ -60,11 +60,10 @@ def check_negatives(text: str) -> list[str]:
 def make(
     images: Tensor,
     reconstruct: Callable[[Tensor, int, int], Tensor],
-    sample: Callable[[int], Tensor],
+    sample: Callable[[int, int], Tensor],
     *,
     positives: tuple[int, ...],
     negatives: str,
-    start: int,
     later: int,
     draws: int,
     seed: int,
@@ -77,14 +76,15 @@ def make(
     reconstruct : callable
         Given images, a start t and the number of the draw: reconstructions.
     sample : callable
-        Given a number: new images from noise.
+        Given a number and the number of the draw: new images from noise.
     positives : tuple of int
         Starts; draw `d` takes the one at place ``d mod len``.
     negatives : str
         Kinds as for `check_negatives`, taken in turn by the draws: ``noise`` a sample,
-        ``other`` the reconstruction of another image, ``later`` one of the same image from `later`.
-    start, later : int
-        Start of the reconstructions of other images, and of the kind ``later``.
+        ``other`` the reconstruction of another image from the same start as the positive,
+        ``later`` one of the same image from `later`.
+    later : int
+        Start of the kind ``later``.
     draws : int
         At least as many are made as there are positives and kinds of negatives.
     seed : int
@@ -102,14 +102,14 @@ def make(
         partner.append(source)
 
     for draw in range(max(draws, len(kinds), len(positives))):
-        add(reconstruct(images, positives[draw % len(positives)], draw), 0.0, own)
+        start = positives[draw % len(positives)]
+        add(reconstruct(images, start, draw), 0.0, own)
         kind = kinds[draw % len(kinds)]
         if kind == "noise":
-            add(sample(n), 1.0, np.full(n, -1))
+            add(sample(n, draw), 1.0, np.full(n, -1))
         elif kind == "other":
             other = _others(n, rng)
-            at = positives[draw % len(positives)] if len(positives) > 1 else start
-            add(reconstruct(images, at, draw)[torch.from_numpy(other)], 1.0, other)
+            add(reconstruct(images, start, draw)[torch.from_numpy(other)], 1.0, other)
         else:
             add(reconstruct(images, later, draw), 1.0, own)
     return Pairs(torch.cat(first), torch.cat(second), torch.cat(different), np.concatenate(partner))

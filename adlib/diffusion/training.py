@@ -28,6 +28,7 @@ CURVE_POINTS = 50
 SAVE_SECONDS = 30.0
 WARM_UP = 0.05  # share of the steps over which the learning rate rises
 CLIP = 1.0  # largest norm of a gradient
+GRADIENT = "gradient"
 
 Loss = Callable[[Tensor, torch.Generator, int], dict[str, Tensor]]
 Progress = Callable[[str, int, int], None]
@@ -165,7 +166,7 @@ def train(
             optimizer.param_groups[0]["lr"] = plan.rate(step)
         with torch.autocast(device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"):
             parts = loss(batch, rng, step)
-        _update(state.optimizers[0], network, parts["loss"])
+        parts |= {GRADIENT: _update(state.optimizers[0], network, parts["loss"])}
         if opponent is not None:
             parts |= _oppose(opponent, state.optimizers[1], batch, rng, step)
         state.advance(parts)
@@ -185,16 +186,19 @@ def _oppose(
 ) -> dict[str, Tensor]:
     network, loss = opponent
     parts = loss(batch, rng, step)
-    if parts:
-        _update(optimizer, network, parts["loss"])
-    return {f"opponent_{name}": value for name, value in parts.items()}
+    if not parts:
+        return {}
+    norm = _update(optimizer, network, parts["loss"])
+    found = {f"opponent_{name}": value for name, value in parts.items()}
+    return found | {f"opponent_{GRADIENT}": norm}
 
 
-def _update(optimizer: torch.optim.Optimizer, network: nn.Module, loss: Tensor) -> None:
+def _update(optimizer: torch.optim.Optimizer, network: nn.Module, loss: Tensor) -> Tensor:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+    norm = nn.utils.clip_grad_norm_(network.parameters(), CLIP)
     optimizer.step()
+    return norm
 
 
 class _State:
@@ -252,6 +256,8 @@ class _State:
                     f"{self.plan.steps}{kept}; lower its learning rate ({self.plan.lr:g})"
                 )
             for name, value in values.items():
+                if name.endswith(GRADIENT):
+                    continue  # only looked at: it may be no number while the loss still is one
                 self.sums.setdefault(name, []).append(value)
         self.waiting = []
 

@@ -93,10 +93,9 @@ def _pairs(
         return pairs.make(
             pixels(images),
             lambda some, start, draw: pixels(detector.reconstruct(as_images(some), start)),
-            lambda n: pixels(detector.sample(n)),
+            lambda n, draw: pixels(detector.sample(n)),
             positives=(START,),
             negatives=kind,
-            start=START,
             later=detector.values["later"],
             draws=1,
             seed=seed,

@@ -9,7 +9,7 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-RECORDS = (".json", ".csv")
+RECORDS = (".json", ".csv", ".npz")
 
 
 def lines(folder: Path) -> list[str]:
