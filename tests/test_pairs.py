@@ -27,11 +27,11 @@ class Maker:
         assert torch.equal(images, self.images)
         return images + 100 * start + 10 * draw
 
-    def sample(self, n: int) -> Tensor:
-        return NOISE - torch.arange(float(n)).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+    def sample(self, n: int, draw: int) -> Tensor:
+        return NOISE + 1000 * draw - torch.arange(float(n)).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
 
     def make(self, **options) -> pairs.Pairs:
-        given = {"positives": (2,), "negatives": "noise", "start": 2, "later": 6, "draws": 1}
+        given = {"positives": (2,), "negatives": "noise", "later": 6, "draws": 1}
         return make(self.images, self.reconstruct, self.sample, **{**given, "seed": 0, **options})
 
 
@@ -70,8 +70,8 @@ def test_an_image_is_never_its_own_other():
 
 def test_two_images_are_each_others_other():
     images = torch.tensor([[[[1.0]]], [[[2.0]]]])
-    found = make(images, lambda some, start, draw: some, lambda n: images, positives=(2,),
-                 negatives="other", start=2, later=6, draws=1, seed=0)  # fmt: skip
+    found = make(images, lambda some, start, draw: some, lambda n, draw: images, positives=(2,),
+                 negatives="other", later=6, draws=1, seed=0)  # fmt: skip
     assert found.partner.tolist() == [0, 1, 1, 0]
 
 
@@ -92,7 +92,7 @@ def test_kinds_and_positives_take_turns():
     found = blocks(Maker().make(negatives="noise+later", positives=(1, 2, 3), draws=4))
     assert len(found) == 2 * 4
     assert [second[0] for _, second, _ in found[::2]] == [101, 211, 321, 131]
-    assert [second[0] for _, second, _ in found[1::2]] == [NOISE, 611, NOISE, 631]
+    assert [second[0] for _, second, _ in found[1::2]] == [NOISE, 611, NOISE + 2000, 631]
     assert [label for label, _, _ in found] == [{0.0}, {1.0}] * 4
 
 

@@ -265,7 +265,9 @@ class LatentDiffusionDetector(Detector):
                     f"{values[name]!r}; correct it"
                 )
         pairs.check_negatives(values["negatives"])
-        starts = {*self.starts, *numbers(values["positives"], "positives"), values["later"]}
+        starts = {*self.starts, *numbers(values["positives"], "positives")}
+        if "later" in values["negatives"].split("+"):
+            starts.add(values["later"])
         if max(starts) >= values["timesteps"]:
             raise InputError(
                 f"every start t must lie below timesteps = {values['timesteps']}, found "
