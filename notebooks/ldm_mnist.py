@@ -92,7 +92,7 @@ figures.svg(
 # %% [markdown]
 # In numbers: *AUROC with control* is the correlation over digits between the AUROC of a score and that of the ink;
 # *score with brightness* the rank correlation of the score with the ink among normal test images, in the mean over
-# digits. The last five rows are further scores of the same models.
+# digits. The last six rows are further scores of the same models.
 
 # %% tags=["remove-input"]
 follows = ldm_tables.follow_table(ldm_tables.scores(runs, MNIST, SCORES | FURTHER))

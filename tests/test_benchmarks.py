@@ -318,13 +318,13 @@ def test_the_plain_chain_is_the_same_chain(root, monkeypatch):
     clean = torch.randn(3, 3, 8, 8)
     chain = module.Chain("ddim", module.STRIDE)
     ours = diffusion.reconstruct(clean, 200, seeds=range(3), chain=chain)
-    rngs = [module.training.generator(0, 200, i) for i in range(3)]
+    rngs = [module.training.generator(0, 0, 200, i) for i in range(3)]
     noise = torch.cat([torch.randn(1, 3, 8, 8, generator=rng) for rng in rngs])
     theirs = module.plain_chain(diffusion.network, clean, noise, 200, "ddim")
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     # the last index of Eq. 9 draws nothing, so a chain of one step is the same for DDPM
     ours = diffusion.reconstruct(clean, 0, seeds=range(3), chain=module.Chain("ddpm"))
-    rngs = [module.training.generator(0, 0, i) for i in range(3)]
+    rngs = [module.training.generator(0, 0, 0, i) for i in range(3)]
     noise = torch.cat([torch.randn(1, 3, 8, 8, generator=rng) for rng in rngs])
     theirs = module.plain_chain(diffusion.network, clean, noise, 0, "ddpm")
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)

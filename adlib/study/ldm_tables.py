@@ -61,6 +61,7 @@ SCORES = {
 FURTHER = {
     "pixel error, t = 500": Score("latent_diffusion", "pixel_t500"),
     "pixel error, z-scores over t": Score("latent_diffusion", "zscore_pixel"),
+    "latent error, z-scores over t": Score("latent_diffusion", "zscore_latent"),
     f"pixel error / ink, t = {START}": Score("latent_diffusion", "pixel_per_ink"),
     "classifier, VQ alone": Score("latent_diffusion", "classifier_vq"),
     "classifier, image with itself": Score("latent_diffusion", "classifier_itself"),
