@@ -368,7 +368,8 @@ class LatentDiffusionDetector(Detector):
             torch.arange(len(shown.first)),
             self._plan("classifier"),
             depends=self._only(*_COMPRESSION, *_DIFFUSION, *_PAIRS)
-            | {name: asdict(self._plan(name)) for name in ("compression", "diffusion")},
+            | {name: asdict(self._plan(name)) for name in ("compression", "diffusion")}
+            | {"pairs": pairs.VERSION},
         )
         found = self.classifier.probability(unseen.first, unseen.second)
         label = unseen.different.numpy()

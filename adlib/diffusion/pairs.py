@@ -20,6 +20,7 @@ from adlib.errors import InputError
 from adlib.parameters import unknown
 
 NEGATIVES = ("noise", "other", "later")
+VERSION = 2  # raise when the same settings give other pairs: older checkpoints are not used then
 VALIDATION = 5  # every fifth image is kept from the classifier
 
 
