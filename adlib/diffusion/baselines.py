@@ -7,7 +7,7 @@ on pixels, with simplex noise and one start, and with Gaussian noise and several
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -17,6 +17,22 @@ from adlib.diffusion.base import Detector, Slices, numbers, spread
 from adlib.diffusion.compression import CompressionModel
 from adlib.diffusion.denoising import Chain, Diffusion, Noise, gaussian
 from adlib.diffusion.pixels import SIDE, checksums, ink, squared_error
+from adlib.diffusion.settings import (
+    Batch,
+    Decay,
+    LearningRate,
+    Precision,
+    Schedule,
+    Seed,
+    Start,
+    Steps,
+    Stride,
+    Timesteps,
+    UnetAttention,
+    UnetLayers,
+    UnetWidths,
+    Widths,
+)
 from adlib.diffusion.simplex import simplex
 from adlib.diffusion.training import Plan
 from adlib.errors import InputError
@@ -48,16 +64,12 @@ class Autoencoder(Detector):
     def __init__(
         self,
         *,
-        widths: Annotated[
-            str, Field(description="channels of encoder and decoder at each resolution, A+B+C")
-        ] = "8+16+32",
-        steps: Annotated[int, Field(ge=1, description="updates")] = 1200,
-        batch: Annotated[int, Field(ge=2, description="images an update")] = 32,
-        lr: Annotated[float, Field(gt=0, le=1, description="learning rate")] = 2e-3,
-        precision: Annotated[
-            Literal["float32", "bfloat16"], Field(description="of training: autocast or not")
-        ] = "float32",
-        seed: Annotated[int, Field(ge=0, description="of everything random")] = 0,
+        widths: Widths = "8+16+32",
+        steps: Steps = 1200,
+        batch: Batch = 32,
+        lr: LearningRate = 2e-3,
+        precision: Precision = "float32",
+        seed: Seed = 0,
     ) -> None:
         given = {n: v for n, v in locals().items() if n not in ("self", "__class__")}
         super().__init__(given)
@@ -189,42 +201,26 @@ class AnoDDPM(_PixelDiffusion):
     def __init__(
         self,
         *,
-        unet_widths: Annotated[
-            str, Field(description="channels of the U-net at each resolution, A+B+C")
-        ] = "16+32+32",
-        unet_layers: Annotated[
-            int, Field(ge=1, le=4, description="residual blocks a resolution")
-        ] = 1,
-        unet_attention: Annotated[
-            bool, Field(description="self-attention below the first resolution")
-        ] = False,
-        schedule: Annotated[
-            Literal["linear", "scaled_linear"], Field(description="of the noise")
-        ] = "linear",
-        timesteps: Annotated[int, Field(ge=10, le=10000, description="T")] = 1000,
+        unet_widths: UnetWidths = "16+32+32",
+        unet_layers: UnetLayers = 1,
+        unet_attention: UnetAttention = False,
+        schedule: Schedule = "linear",
+        timesteps: Timesteps = 1000,
         octaves: Annotated[int, Field(ge=1, le=10, description="of the simplex noise")] = 6,
         persistence: Annotated[
             float, Field(gt=0, le=1, description="amplitude of an octave, of the one before")
         ] = 0.8,
-        steps: Annotated[int, Field(ge=1, description="updates")] = 1200,
-        batch: Annotated[int, Field(ge=2, description="images an update")] = 32,
-        lr: Annotated[float, Field(gt=0, le=1, description="learning rate")] = 1e-3,
-        ema: Annotated[
-            float, Field(ge=0, lt=1, description="decay of the averaged weights")
-        ] = 0.999,
-        start: Annotated[
-            int, Field(ge=1, description="index t where the reverse chain begins")
-        ] = 250,
-        stride: Annotated[
-            int, Field(ge=1, description="indices a step of ddim; divides timesteps")
-        ] = 50,
+        steps: Steps = 1200,
+        batch: Batch = 32,
+        lr: LearningRate = 1e-3,
+        ema: Decay = 0.999,
+        start: Start = 250,
+        stride: Stride = 50,
         held_out: Annotated[
             int, Field(ge=10, description="normal images that are not trained on")
         ] = 1000,
-        precision: Annotated[
-            Literal["float32", "bfloat16"], Field(description="of training: autocast or not")
-        ] = "float32",
-        seed: Annotated[int, Field(ge=0, description="of everything random")] = 0,
+        precision: Precision = "float32",
+        seed: Seed = 0,
     ) -> None:
         given = {n: v for n, v in locals().items() if n not in ("self", "__class__")}
         super().__init__(given)
@@ -293,38 +289,24 @@ class DDPM(_PixelDiffusion):
     def __init__(
         self,
         *,
-        unet_widths: Annotated[
-            str, Field(description="channels of the U-net at each resolution, A+B+C")
-        ] = "16+32+32",
-        unet_layers: Annotated[
-            int, Field(ge=1, le=4, description="residual blocks a resolution")
-        ] = 1,
-        unet_attention: Annotated[
-            bool, Field(description="self-attention below the first resolution")
-        ] = False,
-        schedule: Annotated[
-            Literal["linear", "scaled_linear"], Field(description="of the noise")
-        ] = "linear",
-        timesteps: Annotated[int, Field(ge=10, le=10000, description="T")] = 1000,
-        steps: Annotated[int, Field(ge=1, description="updates")] = 1200,
-        batch: Annotated[int, Field(ge=2, description="images an update")] = 32,
-        lr: Annotated[float, Field(gt=0, le=1, description="learning rate")] = 1e-3,
-        ema: Annotated[
-            float, Field(ge=0, lt=1, description="decay of the averaged weights")
-        ] = 0.999,
+        unet_widths: UnetWidths = "16+32+32",
+        unet_layers: UnetLayers = 1,
+        unet_attention: UnetAttention = False,
+        schedule: Schedule = "linear",
+        timesteps: Timesteps = 1000,
+        steps: Steps = 1200,
+        batch: Batch = 32,
+        lr: LearningRate = 1e-3,
+        ema: Decay = 0.999,
         starts: Annotated[
             str, Field(description="indices t where reverse chains begin, A+B+C")
         ] = "200+400+600+800",
-        stride: Annotated[
-            int, Field(ge=1, description="indices a step of ddim; divides timesteps")
-        ] = 100,
+        stride: Stride = 100,
         held_out: Annotated[
             int, Field(ge=10, description="normal images kept for the statistics")
         ] = 1000,
-        precision: Annotated[
-            Literal["float32", "bfloat16"], Field(description="of training: autocast or not")
-        ] = "float32",
-        seed: Annotated[int, Field(ge=0, description="of everything random")] = 0,
+        precision: Precision = "float32",
+        seed: Seed = 0,
     ) -> None:
         given = {n: v for n, v in locals().items() if n not in ("self", "__class__")}
         super().__init__(given)

@@ -31,6 +31,22 @@ from adlib.diffusion.compression import (
 from adlib.diffusion.denoising import Chain, Diffusion, LatentDiffusion
 from adlib.diffusion.pair_classifier import PairClassifier
 from adlib.diffusion.pixels import SIDE, as_images, as_pixels, checksums, ink, squared_error
+from adlib.diffusion.settings import (
+    Batch,
+    Decay,
+    LearningRate,
+    Precision,
+    Schedule,
+    Seed,
+    Start,
+    Steps,
+    Stride,
+    Timesteps,
+    UnetAttention,
+    UnetLayers,
+    UnetWidths,
+    Widths,
+)
 from adlib.diffusion.training import Plan
 from adlib.errors import InputError
 
@@ -64,9 +80,7 @@ class LatentDiffusionDetector(Detector):
     def __init__(
         self,
         *,
-        widths: Annotated[
-            str, Field(description="channels of encoder and decoder at each resolution, A+B+C")
-        ] = "8+16+32",
+        widths: Widths = "8+16+32",
         codes: Annotated[int, Field(ge=2, le=65536, description="size of the codebook")] = 512,
         commitment: Annotated[
             float, Field(gt=0, le=10, description="weight of the term that binds encoder to codes")
@@ -83,40 +97,26 @@ class LatentDiffusionDetector(Detector):
         edges: Annotated[
             bool, Field(description="the decoder predicts edges, not the image")
         ] = False,
-        compression_steps: Annotated[int, Field(ge=1, description="updates")] = 1200,
-        compression_batch: Annotated[int, Field(ge=2, description="images an update")] = 32,
-        compression_lr: Annotated[float, Field(gt=0, le=1, description="learning rate")] = 2e-3,
-        unet_widths: Annotated[
-            str, Field(description="channels of the U-net at each resolution, A+B+C")
-        ] = "32+64+96",
-        unet_layers: Annotated[
-            int, Field(ge=1, le=4, description="residual blocks a resolution")
-        ] = 1,
-        unet_attention: Annotated[
-            bool, Field(description="self-attention below the first resolution")
-        ] = False,
-        schedule: Annotated[
-            Literal["linear", "scaled_linear"], Field(description="of the noise")
-        ] = "linear",
-        timesteps: Annotated[int, Field(ge=10, le=10000, description="T")] = 1000,
-        diffusion_steps: Annotated[int, Field(ge=1, description="updates")] = 1500,
+        compression_steps: Steps = 1200,
+        compression_batch: Batch = 32,
+        compression_lr: LearningRate = 2e-3,
+        unet_widths: UnetWidths = "32+64+96",
+        unet_layers: UnetLayers = 1,
+        unet_attention: UnetAttention = False,
+        schedule: Schedule = "linear",
+        timesteps: Timesteps = 1000,
+        diffusion_steps: Steps = 1500,
         diffusion_batch: Annotated[int, Field(ge=2, description="latents an update")] = 64,
-        diffusion_lr: Annotated[float, Field(gt=0, le=1, description="learning rate")] = 1e-3,
-        ema: Annotated[
-            float, Field(ge=0, lt=1, description="decay of the averaged weights")
-        ] = 0.999,
-        start: Annotated[
-            int, Field(ge=1, description="index t where the reverse chain begins")
-        ] = 200,
+        diffusion_lr: LearningRate = 1e-3,
+        ema: Decay = 0.999,
+        start: Start = 200,
         grid: Annotated[
             str, Field(description="further starts whose errors are kept, A+B+C")
         ] = "100+200+300+400+500",
         sampler: Annotated[
             Literal["ddim", "ddpm"], Field(description="of the reverse chain")
         ] = "ddim",
-        stride: Annotated[
-            int, Field(ge=1, description="indices a step of ddim; divides timesteps")
-        ] = 50,
+        stride: Stride = 50,
         printed: Annotated[
             bool, Field(description="ddpm: Equation 9 as printed, without the square root")
         ] = False,
@@ -126,9 +126,9 @@ class LatentDiffusionDetector(Detector):
         stem: Annotated[
             Literal["small", "imagenet"], Field(description="first layer of the classifier")
         ] = "small",
-        classifier_steps: Annotated[int, Field(ge=1, description="updates")] = 300,
+        classifier_steps: Steps = 300,
         classifier_batch: Annotated[int, Field(ge=2, description="pairs an update")] = 64,
-        classifier_lr: Annotated[float, Field(gt=0, le=1, description="learning rate")] = 1e-3,
+        classifier_lr: LearningRate = 1e-3,
         positives: Annotated[
             str, Field(description="starts t of the reconstructions that count as same, A+B")
         ] = "200",
@@ -152,10 +152,8 @@ class LatentDiffusionDetector(Detector):
             Literal["classifier", "pixel", "latent", "zscore", "vq"],
             Field(description="what the image score is"),
         ] = "classifier",
-        precision: Annotated[
-            Literal["float32", "bfloat16"], Field(description="of training: autocast or not")
-        ] = "float32",
-        seed: Annotated[int, Field(ge=0, description="of everything random")] = 0,
+        precision: Precision = "float32",
+        seed: Seed = 0,
     ) -> None:
         given = {
             name: value for name, value in locals().items() if name not in ("self", "__class__")
