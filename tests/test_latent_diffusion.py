@@ -34,7 +34,7 @@ class StoppedError(Exception):
     """What a test raises in the middle of a training."""
 
 
-def same_scores(first: Scores, second: Scores, exact: bool = False) -> None:
+def same_scores(first: Scores, second: Scores, exact: bool = True) -> None:
     assert first.others.keys() == second.others.keys()
     for name, score in first.others.items():
         if exact:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numba
 import numpy as np
 import pytest
@@ -59,6 +63,21 @@ def test_the_number_of_threads_is_put_back():
     before = numba.get_num_threads()
     simplex((1, 1, 8, 8), seeded())
     assert numba.get_num_threads() == before
+
+
+# numba starts its threads once a process, so this needs a process of its own
+FIRST_NOISE = """
+import torch
+from adlib.diffusion.simplex import simplex
+before = torch.get_num_threads()
+simplex((1, 1, 8, 8), torch.Generator().manual_seed(0))
+assert torch.get_num_threads() == before == 1, (before, torch.get_num_threads())
+"""
+
+
+def test_the_first_noise_leaves_the_threads_of_torch_alone():
+    threads = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", FIRST_NOISE], env={**os.environ, **threads}, check=True)
 
 
 def test_the_variance_of_one_octave_is_the_integral():

@@ -91,10 +91,10 @@ def simplex(
     source = OpenSimplex(_integer(generator))
     offsets = _uniform((octaves, n * channels, 1), generator) * _REACH
     total = np.zeros((height, n * channels * width))
-    for octave in range(octaves):
-        scale = 2.0**octave / first
-        x = (offsets[octave] + np.arange(width) * scale).ravel()
-        with _one_thread():
+    with _one_thread():
+        for octave in range(octaves):
+            scale = 2.0**octave / first
+            x = (offsets[octave] + np.arange(width) * scale).ravel()
             total += persistence**octave * source.noise2array(x, np.arange(height) * scale)
     total /= math.sqrt(VARIANCE * sum(persistence ** (2 * octave) for octave in range(octaves)))
     fields = total.reshape(height, n, channels, width).transpose(1, 2, 0, 3).astype(np.float32)
@@ -103,13 +103,19 @@ def simplex(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Keep numba to one thread: where another process has a core, it waits longer than it works."""
-    threads = numba.get_num_threads()
+    """Keep numba to one thread: where another process has a core, it waits longer than it works.
+
+    numba's first call of all also sets the threads of whoever shares its OpenMP, torch included:
+    the same training would then give other last digits. So both are put back.
+    """
+    of_torch = torch.get_num_threads()
+    of_numba = numba.get_num_threads()
     numba.set_num_threads(1)
     try:
         yield
     finally:
-        numba.set_num_threads(threads)
+        numba.set_num_threads(of_numba)
+        torch.set_num_threads(of_torch)
 
 
 def _integer(generator: torch.Generator) -> int:
