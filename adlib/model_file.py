@@ -58,8 +58,16 @@ def write(path: Path | str, tensors: dict[str, Tensor], description: dict[str, A
         ) from error
 
 
-def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read(
+    path: Path | str, remedy: str = "save the model again"
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a model that `write` wrote.
+
+    Parameters
+    ----------
+    path : Path
+    remedy : str
+        What to do about a damaged file.
 
     Returns
     -------
@@ -81,8 +89,7 @@ def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
         raise InputError(
-            f"a fitted model must be a complete safetensors file, {path} is not ({error}); "
-            "save the model again"
+            f"a fitted model must be a complete safetensors file, {path} is not ({error}); {remedy}"
         ) from error
     if not isinstance(header, dict) or not {"format", "description", "crc32"} <= header.keys():
         raise InputError(
@@ -94,7 +101,7 @@ def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             "fit and save the model again"
         )
     if header["crc32"] != {name: _checksum(tensor) for name, tensor in tensors.items()}:
-        raise InputError(f"{path} is damaged: its checksums do not match; save the model again")
+        raise InputError(f"{path} is damaged: its checksums do not match; {remedy}")
     return tensors, header["description"]
 
 

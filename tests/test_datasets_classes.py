@@ -241,6 +241,12 @@ def test_digits():
     assert set(several.test.defects) == set(DIGITS)
 
 
+def test_digits_take_no_root(tmp_path):
+    for ask in (datasets.categories, lambda name, root: datasets.load(name, "3", root)):
+        with pytest.raises(InputError, match="takes no root, found .*; leave the root out"):
+            ask("digits", tmp_path)
+
+
 def test_a_method_runs_on_them():
     """Nearest thumbnails tell a digit never seen from the others."""
     category = datasets.load("digits", "4")

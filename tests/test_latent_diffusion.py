@@ -228,7 +228,9 @@ def test_no_sample_from_noise_is_a_negative_twice():
 def test_a_model_comes_back_from_its_file(method, tmp_path):
     model, images = fitted(method), digits(4, first=50)
     model.save(tmp_path / "model.safetensors")
+    state = torch.get_rng_state()
     found = DETECTORS[method].load(tmp_path / "model.safetensors")
+    assert torch.equal(torch.get_rng_state(), state)
     same_scores(found.score(images), model.score(images))
     assert found.values == model.values and found.drawn() == model.drawn()
     assert same_weights(found.networks, model.networks)

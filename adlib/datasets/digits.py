@@ -16,6 +16,7 @@ from adlib.datasets import classes
 from adlib.datasets.classes import SIDE, TRANSFORM, Labelled
 from adlib.datasets.folder import Category
 from adlib.datasets.transform import Transform
+from adlib.errors import InputError
 
 __all__ = ["NAMES", "OFFICIAL", "TRANSFORM", "categories", "category"]
 
@@ -27,7 +28,14 @@ BRIGHTEST = 16  # of the values as they are stored
 
 
 def categories(root: Path | None = None) -> list[str]:
-    """List the many-versus-one categories; `root` is ignored."""
+    """List the many-versus-one categories.
+
+    Raises
+    ------
+    InputError
+        A root was given: the images are part of scikit-learn.
+    """
+    _check_root(root)
     return classes.one_each()
 
 
@@ -39,7 +47,7 @@ def category(name: str, root: Path | None = None, transform: Transform = TRANSFO
     name
         The anomalous digits, ascending: ``0``, ``01234``.
     root
-        Ignored: the images are part of scikit-learn.
+        Must be left out: the images are part of scikit-learn.
     transform
         Must ask for nothing.
 
@@ -51,14 +59,23 @@ def category(name: str, root: Path | None = None, transform: Transform = TRANSFO
     Raises
     ------
     InputError
-        Unknown category, or a size is asked for.
+        Unknown category, or a root is given or a size asked for.
     """
+    _check_root(root)
     classes.check_transform(NAME, transform)
     classes.check(NAME, name, NAMES)
     pixels, digits = _all()
     tested = np.arange(len(digits)) % TEST_EVERY == TEST_EVERY - 1
     train, test = (Labelled(pixels[part], digits[part]) for part in (~tested, tested))
     return classes.split(NAME, name, NAMES, train, test, OFFICIAL)
+
+
+def _check_root(root: Path | None) -> None:
+    if root is not None:
+        raise InputError(
+            f"the data set {NAME} is part of scikit-learn and takes no root, found {root}; "
+            "leave the root out, or name the data set mnist to read a folder"
+        )
 
 
 @lru_cache(maxsize=1)

@@ -149,7 +149,8 @@ class Detector:
         model = cls(**description["parameters"])
         model.report = description["report"]
         model.channels = model.report["channels"]
-        model.networks = model._build()
+        with seeded(0):  # weights that are replaced at once, not drawn from the global generator
+            model.networks = model._build()
         try:
             model.networks.load_state_dict(tensors)
         except RuntimeError as error:

@@ -307,7 +307,9 @@ class _State:
     def resume(self) -> None:
         if self.checkpoint is None or not self.checkpoint.is_file():
             return
-        tensors, found = model_file.read(self.checkpoint)
+        tensors, found = model_file.read(
+            self.checkpoint, "delete it, and the training starts from the beginning"
+        )
         if found.get("checkpoint") != self.name:
             raise InputError(
                 f"{self.checkpoint} is no checkpoint of the {self.name}; name another file"
