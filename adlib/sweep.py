@@ -240,7 +240,7 @@ def read_seeds(text: str) -> list[int]:
     return list(dict.fromkeys(seeds))
 
 
-def writable(folder: Path) -> None:
+def writable(folder: Path, option: str = "--results") -> None:
     """Make a folder and see that it can be written to, before hours of work depend on it.
 
     Raises
@@ -256,7 +256,7 @@ def writable(folder: Path) -> None:
     except OSError as error:
         raise InputError(
             f"the results folder must be writable, {folder} is not ({error.strerror}); "
-            "choose another with --results"
+            f"choose another with {option}"
         ) from error
 
 

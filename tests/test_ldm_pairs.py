@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 from tiny_diffusion import QUICK
 from typer.testing import CliRunner
 
 from adlib import datasets
 from adlib.datasets.arrays import ArrayImages
+from adlib.diffusion import pairs
 from adlib.diffusion.detector import LatentDiffusionDetector
 from adlib.diffusion.pixels import as_pixels
 from adlib.errors import InputError
@@ -63,6 +65,11 @@ def test_scores_are_those_of_the_detector(tmp_path, small):
     values = QUICK["latent_diffusion"] | {"negatives": "other", "seed": 0}
     detector = LatentDiffusionDetector(**values).fit(small.train)
     pixels = as_pixels(small.test, 1)
+
+    def logit(first, second):
+        with torch.no_grad():
+            return detector.classifier.eval()(first, second).numpy()
+
     for start in (0, 200):
         made = as_pixels(detector.reconstruct(small.test.pixels, start), 1)
         score = detector.classifier.probability(pixels, made)
@@ -71,6 +78,12 @@ def test_scores_are_those_of_the_detector(tmp_path, small):
     itself = roc_auc_score(small.test.labels, detector.classifier.probability(pixels, pixels))
     assert one["auroc"]["itself"] == pytest.approx(itself, abs=5e-5)
     assert one["pair_auroc"] == detector.report["pair_auroc"]
+    assert one["pairs_version"] == pairs.VERSION
+    own = logit(pixels, pixels)
+    for start, found in one["less_itself"].items():
+        made = as_pixels(detector.reconstruct(small.test.pixels, int(start)), 1)
+        less = roc_auc_score(small.test.labels, logit(pixels, made) - own)
+        assert found == pytest.approx(less, abs=5e-5)
 
 
 def test_finished_variants_are_not_run_again(tmp_path, fits, monkeypatch):
@@ -85,6 +98,18 @@ def test_finished_variants_are_not_run_again(tmp_path, fits, monkeypatch):
 
     monkeypatch.setattr(ldm_pairs.datasets, "load", refuse)
     assert study(tmp_path, "other", "noise") == both
+
+
+def test_variants_of_an_earlier_revision_of_the_pairs_are_run_again(tmp_path, fits, monkeypatch):
+    with monkeypatch.context() as earlier:
+        earlier.setattr(pairs, "VERSION", 1)
+        study(tmp_path, "noise", "other")
+    found = study(tmp_path, "noise")["variants"]
+    assert fits == [{}, {"negatives": "other"}, {}]
+    assert {name: one["pairs_version"] for name, one in found.items()} == {
+        "noise": pairs.VERSION,
+        "other": 1,
+    }
 
 
 def test_a_study_goes_on_where_it_was_broken_off(tmp_path, monkeypatch):
@@ -138,6 +163,24 @@ def test_variants_that_do_not_exist_are_named_before_anything_is_run(tmp_path, f
     with pytest.raises(InputError, match=r"variants are noise, other.*found nois, others$"):
         study(tmp_path, "noise", "others", "nois")
     assert fits == [] and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"schema": 1}'])
+def test_a_foreign_file_in_the_place_of_the_study(text, tmp_path, fits):
+    file = tmp_path / "ldm_pairs-digits-0-tiny-seed0.json"
+    file.write_text(text)
+    with pytest.raises(InputError, match="must hold a study.*delete it and run the study again"):
+        study(tmp_path, "noise")
+    assert fits == [] and file.read_text() == text
+
+
+def test_a_preset_that_does_not_exist_and_a_folder_that_cannot_be_written(tmp_path, fits):
+    with pytest.raises(InputError, match="no preset 'smal'.*did you mean small"):
+        ldm_pairs.run("digits", "0", None, preset="smal", out=tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="--out"):
+        study(tmp_path / "file", "noise")
+    assert fits == []
 
 
 def test_labels_decide_the_auroc_and_nothing_else(tmp_path, small, monkeypatch):

@@ -17,7 +17,7 @@ from adlib.claims.commands import commands
 from adlib.claims.verdict import Effect, Outcome, Verdict, joined
 from adlib.datasets import cifar10, classes, magnetic_tile, mnist, mstc, mvtec_ad
 from adlib.errors import InputError
-from adlib.study import bench_report
+from adlib.study import bench_report, study_files
 
 COUNTS = {"f1_misclassified": "images"}  # columns that count: shown in their own unit, not percent
 PERCENT = ("pair_auroc", "pair_accuracy")  # beside the metrics: fractions, shown in percent
@@ -81,10 +81,9 @@ class Evidence:
     @classmethod
     def read(cls, results: Path | str = "results", dataset: str = "mvtec_ad") -> Evidence:
         """Read everything below a results folder."""
-        from adlib.study.ldm_ablation import studies  # late: it imports torch
 
         runs, printed = records.table(results), report.reported(results)
-        found = {kind: studies(results, kind) for kind in ("pairs", "classes")}
+        found = {kind: study_files.read_all(results, kind) for kind in study_files.PARTS}
         return cls(runs, printed, dataset, bench_report.measurements(results), found)
 
     def on(self, dataset: str) -> Evidence:

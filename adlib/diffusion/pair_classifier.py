@@ -102,7 +102,26 @@ class PairClassifier(nn.Module):
         return self.layer4(self.layer3(self.layer2(self.layer1(hidden)))).mean(dim=(2, 3))
 
     def probability(self, x: Tensor, y: Tensor, batch: int = 256) -> np.ndarray:
-        """Return P(different), in evaluation mode; the mode is put back afterwards.
+        """Return P(different), in evaluation mode: the logistic function of `logit`.
+
+        Parameters
+        ----------
+        x, y, batch
+            As for `logit`.
+
+        Returns
+        -------
+        ndarray of shape (N,), float32, in [0, 1]
+
+        Raises
+        ------
+        InputError
+            As for `logit`.
+        """
+        return torch.from_numpy(self.logit(x, y, batch)).sigmoid().numpy()
+
+    def logit(self, x: Tensor, y: Tensor, batch: int = 256) -> np.ndarray:
+        """Return the logit of "different", in evaluation mode; the mode is put back afterwards.
 
         Parameters
         ----------
@@ -113,7 +132,7 @@ class PairClassifier(nn.Module):
 
         Returns
         -------
-        ndarray of shape (N,), float32, in [0, 1]
+        ndarray of shape (N,), float32
 
         Raises
         ------
@@ -135,7 +154,7 @@ class PairClassifier(nn.Module):
         finally:
             for module, training in modes.items():
                 module.training = training
-        return torch.cat(logits).sigmoid().numpy()
+        return torch.cat(logits).numpy()
 
     def _check_pair(self, x: Tensor, y: Tensor) -> None:
         if x.shape != y.shape:

@@ -7,7 +7,6 @@ never folded.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from adlib.errors import InputError
-from adlib.study import ldm_classes, ldm_pairs, ldm_tables
+from adlib.study import ldm_classes, ldm_pairs, ldm_tables, study_files
 from adlib.study.ldm_tables import START, Layout, Score
 from adlib.study.tables import NOT_RUN, NOTHING
 
@@ -63,33 +61,6 @@ CONTROLS = {
 """Scores of the record of the same digit that stand beside the classifiers of a study."""
 
 
-def studies(results: Path | str, kind: str) -> list[dict[str, Any]]:
-    """Read the studies of a kind: ``pairs`` or ``classes``; none where there is no file.
-
-    Raises
-    ------
-    InputError
-        A file is no such study.
-    """
-    found = []
-    for file in sorted(Path(results, "studies").glob(f"ldm_{kind}-*.json")):
-        try:
-            study = json.loads(file.read_text(encoding="utf-8"))
-            whole = study["schema"] == 1 and {"dataset", "category", "preset", "seed"} <= set(study)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{file} must hold a study as adlib.study.ldm_{kind} writes it, but does not "
-                f"({error}); delete it and run the study again"
-            ) from error
-        if not whole:
-            raise InputError(
-                f"{file} must hold a study of schema 1 with dataset, category, preset and seed; "
-                "delete it and run the study again"
-            )
-        found.append(study)
-    return found
-
-
 def pair_runs(results: Path | str, dataset: str = "mnist", preset: str = "small") -> pd.DataFrame:
     """Return what ``ldm_pairs`` measured, a row a digit, seed, variant and start.
 
@@ -101,7 +72,7 @@ def pair_runs(results: Path | str, dataset: str = "mnist", preset: str = "small"
     """
     rows = [
         (study["category"], study["seed"], name, start, value * 100, one["pair_auroc"] * 100)
-        for study in _of(studies(results, "pairs"), dataset, preset)
+        for study in _of(study_files.read_all(results, "pairs"), dataset, preset)
         for name, one in study["variants"].items()
         for start, value in one["auroc"].items()
     ]
@@ -112,7 +83,7 @@ def class_runs(
     results: Path | str, dataset: str = "mnist", preset: str = "small"
 ) -> dict[str, dict[str, Any]]:
     """Return the study with labels of each digit; of several seeds the first."""
-    found = _of(studies(results, "classes"), dataset, preset)
+    found = _of(study_files.read_all(results, "classes"), dataset, preset)
     return {study["category"]: study for study in sorted(found, key=lambda s: -s["seed"])}
 
 

@@ -21,7 +21,7 @@ import torch
 import typer
 from torch import Tensor
 
-from adlib import datasets, metrics
+from adlib import datasets, metrics, parameters, records
 from adlib.atomic import replacement
 from adlib.diffusion import pairs, training
 from adlib.diffusion.base import numbers, seeded
@@ -29,11 +29,12 @@ from adlib.diffusion.detector import LatentDiffusionDetector
 from adlib.diffusion.pair_classifier import PairClassifier
 from adlib.diffusion.pixels import as_images, as_pixels
 from adlib.errors import InputError
+from adlib.study import study_files
+from adlib.sweep import writable
 
 STARTS = (100, 200, 300, 400, 500)
 COMPARED = (200, 400, 500)
 FOLDER = Path("results/studies")
-SCHEMA = 1
 # what the two halves of a pair are: as printed, cleaned by labels, made by labels
 VARIANTS = ("noise", "noise of another class", "other", "other of another class", "same class")
 
@@ -58,10 +59,11 @@ def examine(
         class of the image; ``same_class``: share of samples that have the class of their partner;
         ``auroc``: variant -> start -> image AUROC on the rest; ``labeller_accuracy``.
     """
+    values = parameters.preset(LatentDiffusionDetector, preset, {"seed": seed})
     opened = datasets.load(dataset, category, root)
     if not isinstance(opened.test, datasets.ArrayImages):
         raise InputError(f"this study needs images in classes, as mnist has them, found {dataset}")
-    detector = LatentDiffusionDetector(**LatentDiffusionDetector.PRESETS[preset], seed=seed)
+    detector = LatentDiffusionDetector(**values)
     detector.checkpoints = datasets.cache_dir() / "trainings"
     detector.fit(opened.train)
     # alternately: the two halves of MNIST's test set come from different writers
@@ -82,11 +84,12 @@ def examine(
         for variant in VARIANTS
     }
     return {
-        "schema": SCHEMA,
+        "schema": study_files.SCHEMA,
         "dataset": dataset,
         "category": category,
         "preset": preset,
         "seed": seed,
+        "environment": records.environment("cpu"),
         "images": {"pairs": int(normal.sum()), "tested": len(second)},
         "labeller_accuracy": accuracy,
         "kept": kept,
@@ -219,11 +222,11 @@ def main(
 ) -> None:
     """Look at the pairs of the classifier with labels, and write what is found."""
     try:
+        writable(out, "--out")
         found = examine(dataset, category, root, preset, seed)
     except InputError as error:
         print(f"adlib: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
-    out.mkdir(parents=True, exist_ok=True)
     target = out / f"ldm_classes-{dataset}-{category}-{preset}-seed{seed}.json"
     with replacement(target) as part:
         part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

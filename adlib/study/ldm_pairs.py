@@ -13,17 +13,20 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.console import Console
 
-from adlib import datasets, metrics
+from adlib import datasets, metrics, parameters, records
 from adlib.atomic import replacement
+from adlib.diffusion import pairs
 from adlib.diffusion.detector import LatentDiffusionDetector
 from adlib.diffusion.pixels import as_pixels
 from adlib.errors import InputError
+from adlib.study import study_files
+from adlib.sweep import writable
 
 FOLDER = Path("results/studies")
-SCHEMA = 1
 STARTS = (0, 100, 200, 300, 400, 500)
 ALL = "100+200+300+400+500"
 # name -> what differs from the paper's pairs
@@ -56,19 +59,27 @@ def run(
     -------
     Path
         A JSON file: ``variants`` maps a name to ``auroc`` (start -> image AUROC, ``itself`` for
-        score(x, x)), ``pair_auroc`` (held-out pairs) and ``changes``.
+        score(x, x)), ``less_itself`` (start -> image AUROC of what the logit of a pair exceeds that
+        of the image with itself), ``pair_auroc`` (held-out pairs), ``changes``, and the version of
+        the pairs and commit that made it.
 
     Raises
     ------
     InputError
-        A variant that does not exist, or data that do not fit.
+        A variant or preset that does not exist, data that do not fit, or a file in the way.
     """
+    parameters.preset(LatentDiffusionDetector, preset, {})
     unknown = sorted(set(names) - set(VARIANTS))
     if unknown:
         raise InputError(f"variants are {', '.join(VARIANTS)}; found {', '.join(unknown)}")
+    writable(out, "--out")
     target = out / f"ldm_pairs-{dataset}-{category}-{preset}-seed{seed}.json"
     found = _read(target, dataset, category, preset, seed, root)
-    left = [name for name in names if name not in found["variants"]]
+    left = [
+        name
+        for name in names
+        if found["variants"].get(name, {}).get("pairs_version") != pairs.VERSION
+    ]
     if not left:
         return target
     opened = datasets.load(dataset, category, root)
@@ -81,19 +92,25 @@ def run(
         for start in STARTS:
             if start not in made:  # the classifier has no part in it
                 made[start] = detector.reconstruct(opened.test.pixels, start)
-        scores = {
-            str(start): detector.classifier.probability(pixels, as_pixels(images))
+        itself = detector.classifier.logit(pixels, pixels)
+        logits = {
+            str(start): detector.classifier.logit(pixels, as_pixels(images))
             for start, images in made.items()
-        } | {"itself": detector.classifier.probability(pixels, pixels)}
+        }
+
+        def aurocs(
+            scores: dict[str, np.ndarray], labels: np.ndarray = opened.test.labels
+        ) -> dict[str, float]:
+            return {key: round(metrics.auroc(labels, score), 4) for key, score in scores.items()}
+
         found["variants"][name] = {
             "changes": VARIANTS[name],
+            "pairs_version": pairs.VERSION,
+            "commit": records.environment("cpu")["commit"],
             "pair_auroc": detector.report["pair_auroc"],
-            "auroc": {
-                key: round(metrics.auroc(opened.test.labels, score), 4)
-                for key, score in scores.items()
-            },
+            "auroc": aurocs(logits | {"itself": itself}),
+            "less_itself": aurocs({key: logit - itself for key, logit in logits.items()}),
         }
-        out.mkdir(parents=True, exist_ok=True)
         with replacement(target) as part:
             part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return target
@@ -112,10 +129,10 @@ def _read(
     target: Path, dataset: str, category: str, preset: str, seed: int, root: Path | None
 ) -> dict[str, Any]:
     if target.is_file():
-        return json.loads(target.read_text(encoding="utf-8"))
+        return study_files.read(target)
     folder = "" if root is None else "--root DIR "
     return {
-        "schema": SCHEMA,
+        "schema": study_files.SCHEMA,
         "dataset": dataset,
         "category": category,
         "preset": preset,
