@@ -7,7 +7,7 @@ trained as often as these were. A metric may be compared with another one of the
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from scipy import stats
 
 from adlib.claims.evidence import Evidence, Rule, RunText, unit_of
 from adlib.claims.sides import (
+    ALONE,
     FEW,
     Side,
     alike,
@@ -24,6 +25,7 @@ from adlib.claims.sides import (
     differences,
     listed,
     not_run,
+    room,
     said,
     standing,
 )
@@ -53,6 +55,14 @@ class _Sides(Rule):
         """Return one difference a category; empty where a side was not run."""
         return differences(evidence, self.a, self.b or self.value, self.categories)
 
+    def outcome(
+        self, evidence: Evidence, verdict: Verdict, text: str, *given: Any, **more: Any
+    ) -> Outcome:
+        """Answer; where one category is all there is, with the commands for others."""
+        if verdict is Verdict.NOT_TESTABLE:
+            text, more["commands"] = f"{text} {ALONE}", self.missing(evidence).commands
+        return Outcome(verdict, text, *given, **more)
+
     def missing(self, evidence: Evidence) -> Outcome:
         """Answer that a side was not run."""
         sides = [self.a] if self.b is None else [self.a, self.b]
@@ -71,7 +81,7 @@ class Across(_Sides):
     """Is side `a` above side `b`, or above `value`?
 
     Reproduced: the interval over categories lies above 0 and the mean reaches the tolerance.
-    Partly: the interval alone, or the mean alone where no category is behind.
+    Partly: one of the two. Not testable: a single category.
     """
 
     rule: Literal["across"]
@@ -83,7 +93,8 @@ class Across(_Sides):
             return self.missing(evidence)
         found = contrast(values)
         effect = found.effect(unit_of(self.a.column))
-        return Outcome(
+        return self.outcome(
+            evidence,
             standing(found, tolerance),
             f"{self}: {_signed(effect)}; above in {int((values > 0).sum())} of {len(values)}; by "
             f"category {listed(values)}.",
@@ -95,7 +106,8 @@ class Across(_Sides):
 class Near(_Sides):
     """Are both sides alike in each category, give or take the tolerance?
 
-    Reproduced: in each; partly: in at least half of them.
+    Between two runs the tolerance is at least what `room` allows. Reproduced: in each; partly: in
+    at least half of them; not testable: a single category.
     """
 
     rule: Literal["near"]
@@ -105,12 +117,16 @@ class Near(_Sides):
         values = self.found(evidence)
         if values.empty:
             return self.missing(evidence)
+        why = ""
+        if self.b is not None and self.b.run != self.a.run:
+            tolerance, why = room(evidence, self.b, tolerance)
         good = int((values.abs() <= tolerance).sum())
         effect = contrast(values).effect(unit_of(self.a.column))
-        return Outcome(
+        return self.outcome(
+            evidence,
             alike(values, tolerance),
-            f"{self}: {good} of {counted(len(values))} within ±{plain(tolerance)}; by category "
-            f"{listed(values)}.",
+            f"{self}: {good} of {counted(len(values))} within ±{plain(tolerance)}{why}; by "
+            f"category {listed(values)}.",
             effect,
         )
 

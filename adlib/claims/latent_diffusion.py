@@ -13,7 +13,7 @@ from pydantic import Field
 from adlib.claims.amounts import means_of
 from adlib.claims.commands import commands
 from adlib.claims.evidence import METRIC_NAMES, Evidence, Rule, RunText
-from adlib.claims.sides import contrast, counted, listed
+from adlib.claims.sides import contrast, counted, listed, standing
 from adlib.claims.verdict import Effect, Outcome, Verdict, joined, plain
 from adlib.errors import InputError
 
@@ -25,7 +25,7 @@ class Wins(Rule):
 
     A category is lost as soon as one rival is not below; it is won when all rivals were run. Means
     over seeds; differences up to the tolerance are ties, which are not won. Reproduced: as many are
-    won; partly: fewer, but at least half; not testable: what was not run could still decide.
+    won; partly: fewer, but at least half; not testable: what was not run could still change that.
     """
 
     rule: Literal["wins"]
@@ -45,13 +45,14 @@ class Wins(Rule):
         number = int(won.sum())
         effect = Effect(float(number), f"of {len(ours)} categories")
         text = f"`{self.run}` {self._sentence(won, lost, theirs, unknown)}"
-        if number < self.claimed <= number + unknown:
+        half = len(ours) / 2
+        if any(number < needed <= number + unknown for needed in (half, self.claimed)):
             return Outcome(
                 Verdict.NOT_TESTABLE,
                 text if int(lost.sum()) + number else f"Not run: {text}",
                 commands=self._commands(evidence),
             )
-        verdict = Verdict.PARTLY if 2 * number >= len(ours) else Verdict.NOT_REPRODUCED
+        verdict = Verdict.PARTLY if number >= half else Verdict.NOT_REPRODUCED
         verdict = Verdict.REPRODUCED if number >= self.claimed else verdict
         return Outcome(verdict, text, effect)
 
@@ -86,7 +87,8 @@ class Alignments(Rule):
 
     The row's values stand in the note of its cells, in order, fewer than columns. Every way to
     place them in order is tried against the rivals whose rows are whole, and any assignment at all;
-    a missing value is taken as won. Contradicted: no placement in order allows as many as claimed.
+    a missing value is taken as won. Contradicted: no assignment at all allows as many as claimed;
+    the order is what an extraction left, so it is told and not relied on.
     """
 
     rule: Literal["alignments"]
@@ -114,7 +116,7 @@ class Alignments(Rule):
             f"values could win {any_order}"
         )
         effect = Effect(float(most), f"of {len(best)} columns at most")
-        if most < self.claimed:
+        if any_order < self.claimed:
             return Outcome(Verdict.CONTRADICTED, f"{text}.", effect)
         return Outcome(Verdict.NOT_TESTABLE, f"Text and table can agree: {text}.", effect)
 
@@ -191,7 +193,7 @@ class ClassCeiling(Rule):
     separates the pairs with an AUROC of at most 1 - 1/(2 classes), and only if every reconstruction
     keeps its class. Reproduced: held-out pairs are separated no better than that, give or take the
     tolerance, and the score on test images lies above chance with its interval over categories.
-    Partly: the latter alone.
+    Partly: the latter alone, or above chance in the mean. Not testable: a single category.
     """
 
     rule: Literal["class_ceiling"]
@@ -212,9 +214,9 @@ class ClassCeiling(Rule):
             )
         found = contrast(images - CHANCE)
         beyond = pairs > self.ceiling + tolerance
-        verdict = Verdict.NOT_REPRODUCED
-        if found.low > 0:
-            verdict = Verdict.PARTLY if beyond.any() else Verdict.REPRODUCED
+        verdict = standing(found, tolerance)
+        if verdict is Verdict.REPRODUCED and beyond.any():
+            verdict = Verdict.PARTLY
         return Outcome(
             verdict,
             f"Held-out pairs are told apart with an AUROC of {pairs.mean():.1f} % (mean of "

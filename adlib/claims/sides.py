@@ -14,6 +14,7 @@ from adlib.claims.evidence import METRIC_NAMES, Evidence, RunText
 from adlib.claims.verdict import Effect, Outcome, Verdict, joined, signed
 
 FEW = 2  # categories that an interval needs
+ALONE = "One category decides nothing."
 
 
 class Side(BaseModel):
@@ -47,11 +48,6 @@ class Contrast(NamedTuple):
     low: float
     high: float
     p_value: float
-
-    @property
-    def least(self) -> float:
-        """The smallest difference."""
-        return float(self.by_category.min())
 
     def effect(self, unit: str) -> Effect:
         """Return it in a unit."""
@@ -90,21 +86,53 @@ def contrast(values: pd.Series) -> Contrast:
 def standing(found: Contrast, tolerance: float) -> Verdict:
     """Judge a contrast that should lie above 0.
 
-    Reproduced: its interval does and its mean reaches the tolerance. Partly: the interval alone, or
-    the mean alone where no category is behind.
+    Reproduced: its interval does and its mean reaches the tolerance. Partly: one of the two. Not
+    testable: a single category.
     """
-    clear, enough = found.low > 0, found.mean >= tolerance
-    if clear and enough:
-        return Verdict.REPRODUCED
-    return Verdict.PARTLY if clear or (enough and found.least > 0) else Verdict.NOT_REPRODUCED
+    if len(found.by_category) < FEW:
+        return Verdict.NOT_TESTABLE
+    holds = int(found.low > 0) + int(found.mean >= tolerance)
+    return (Verdict.NOT_REPRODUCED, Verdict.PARTLY, Verdict.REPRODUCED)[holds]
 
 
 def alike(values: pd.Series, tolerance: float) -> Verdict:
-    """Judge differences that should be 0: reproduced where all are, partly where half of them."""
+    """Judge differences that should be 0: reproduced where all are, partly where half of them.
+
+    Not testable: a single category.
+    """
+    if len(values) < FEW:
+        return Verdict.NOT_TESTABLE
     good = int((values.abs() <= tolerance).sum())
     if good == len(values):
         return Verdict.REPRODUCED
     return Verdict.PARTLY if 2 * good >= len(values) else Verdict.NOT_REPRODUCED
+
+
+def room(evidence: Evidence, side: Side, tolerance: float) -> tuple[float, str]:
+    """Widen a tolerance to what seeds alone do to a difference, where that is more.
+
+    A choice that trains a network anew moves a score as another seed would. The spread over seeds
+    is pooled over the categories with several; a difference of two runs has sqrt(2) of it, and
+    twice that is allowed.
+
+    Returns
+    -------
+    float, str
+        The tolerance, and in words where it comes from.
+    """
+    by_seed = _by_place(evidence, side)
+    groups = [values for _, values in by_seed.groupby(level="category") if len(values) > 1]
+    if not groups:
+        return tolerance, ""
+    freedom = sum(len(values) - 1 for values in groups)
+    pooled = np.sqrt(sum(((values - values.mean()) ** 2).sum() for values in groups) / freedom)
+    allowed = float(2 * np.sqrt(2) * pooled)
+    if allowed <= tolerance:
+        return tolerance, ""
+    return allowed, (
+        f" (twice the spread that seeds alone give a difference, from {counted(len(groups))} with "
+        "several)"
+    )
 
 
 def not_run(evidence: Evidence, sides: list[Side], categories: list[str]) -> Outcome:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from adlib.claims.evidence import Evidence, Rule
-from adlib.claims.sides import alike, contrast, counted, listed, standing
+from adlib.claims.sides import ALONE, Side, alike, contrast, counted, listed, room, standing
 from adlib.claims.verdict import Effect, Outcome, Verdict, plain
 
 PAPER = "noise"  # the variant that the paper describes
@@ -35,6 +35,13 @@ class _Study(Rule):
             if (study["dataset"], study["preset"]) == (self.dataset, self.preset)
         ]
 
+    def outcome(self, verdict: Verdict, evidence: str, *given: Any, **more: Any) -> Outcome:
+        """Answer; where one category is all there is, with the command for another."""
+        if verdict is Verdict.NOT_TESTABLE:
+            evidence = f"{evidence} {ALONE}"
+            more["commands"] = self.not_run().commands
+        return Outcome(verdict, evidence, *given, **more)
+
     def not_run(self) -> Outcome:
         """Answer that there is no such study, with the command that makes one."""
         preset = "" if self.preset == "small" else f" --preset {self.preset}"
@@ -51,7 +58,9 @@ class PairStudy(_Study):
     """Does the classifier detect better with other pairs than with the paper's?
 
     The verdict is that of ``across``, on differences of the image AUROC at `start`; with `alike`
-    that of ``near``: it should not matter.
+    that of ``near``: it should not matter. With `chance` it is compared with 50 % instead, and
+    with `less` the score is what the logit of image and reconstruction exceeds that of the image
+    with itself.
     """
 
     rule: Literal["pair_study"]
@@ -59,6 +68,8 @@ class PairStudy(_Study):
     variant: str
     start: int = 200
     alike: bool = False
+    chance: bool = False
+    less: bool = False
 
     @property
     def expects_zero(self) -> bool:
@@ -67,27 +78,36 @@ class PairStudy(_Study):
 
     def judge(self, evidence: Evidence, tolerance: float) -> Outcome:
         """Answer from one difference a digit."""
-        theirs, ours = (self._auroc(evidence, name) for name in (PAPER, self.variant))
+        ours = self._auroc(evidence, self.variant, "less_itself" if self.less else "auroc")
+        theirs = self._auroc(evidence, PAPER)
+        if self.chance:
+            theirs = pd.Series(CHANCE, ours.index)
         values = (ours - theirs).dropna()
         if values.empty:
             return self.not_run()
-        found = contrast(values)
+        found, why = contrast(values), ""
+        if self.alike:
+            tolerance, why = room(evidence, Side(run="latent_diffusion"), tolerance)
+            why = f"; allowed are ±{plain(tolerance)}{why}"
         levels = ", ".join(
             f"{name} {ours[name]:.1f} against {theirs[name]:.1f}" for name in values.index
         )
-        return Outcome(
+        score = "Image AUROC of the logit less that of the image with itself" * self.less
+        other = "chance" if self.chance else "that with the paper's pairs"
+        return self.outcome(
             alike(values, tolerance) if self.alike else standing(found, tolerance),
-            f"Image AUROC at t = {self.start} with *{self.variant}* minus that with the paper's "
-            f"pairs: {found.effect('points')}; by digit {levels}; the mean is "
+            f"{score or 'Image AUROC'} at t = {self.start} with *{self.variant}* minus "
+            f"{other}: "
+            f"{found.effect('points')}; by digit {levels}{why}; the mean is "
             f"{ours[values.index].mean():.1f} %, where chance is {plain(CHANCE)}.",
             found.effect("points"),
             p_value=None if np.isnan(found.p_value) else found.p_value,
         )
 
-    def _auroc(self, evidence: Evidence, variant: str) -> pd.Series:
+    def _auroc(self, evidence: Evidence, variant: str, column: str = "auroc") -> pd.Series:
         return by_category(
             self.chosen(evidence),
-            lambda study: 100 * study["variants"][variant]["auroc"][str(self.start)],
+            lambda study: 100 * study["variants"][variant][column][str(self.start)],
         )
 
 
@@ -99,7 +119,7 @@ class ClassStudy(_Study):
 
     rule: Literal["class_study"]
     kind: Literal["classes"] = "classes"
-    check: Literal["kept", "negatives", "labels"]
+    check: Literal["kept", "lost", "negatives", "labels"]
     start: int = 200
 
     def judge(self, evidence: Evidence, tolerance: float) -> Outcome:
@@ -125,8 +145,39 @@ def _kept(rule: ClassStudy, studies: list[dict[str, Any]], tolerance: float) -> 
     return Outcome(
         verdict,
         f"Share of normal images whose reconstruction a classifier with labels takes for the same "
-        f"class, in percent by t: {each} (mean of {counted(len(studies))}).",
+        f"class, in percent by t: {each} (mean of "
+        f"{counted(len({study['category'] for study in studies}))}).",
         Effect(before, "points", sample=f"lost from t = 0 to {rule.start}"),
+    )
+
+
+def _lost(rule: ClassStudy, studies: list[dict[str, Any]], tolerance: float) -> Outcome:
+    """Anomalous images lose their class up to `start`, more than normal images do.
+
+    Judged as by ``across``, on the loss of anomalous minus that of normal images from t = 0.
+    """
+
+    def loss(study: dict[str, Any], kind: str) -> float:
+        kept = study["kept"]
+        return 100 * (kept["0"][kind] - kept[str(rule.start)][kind])
+
+    lost = {
+        kind: by_category(studies, lambda study, kind=kind: loss(study, kind))
+        for kind in ("anomalous", "normal")
+    }
+    values = lost["anomalous"] - lost["normal"]
+    found = contrast(values)
+    each = "; ".join(
+        f"{kind} {', '.join(f'{n} {v:.1f}' for n, v in loss.items())}"
+        for kind, loss in lost.items()
+    )
+    return rule.outcome(
+        standing(found, tolerance),
+        f"Share of images whose reconstruction loses their class from t = 0 to {rule.start}, as a "
+        f"classifier with labels sees it, anomalous minus normal: {found.effect('points')}; in "
+        f"percent by held-out digit: {each}.",
+        found.effect("points"),
+        p_value=None if np.isnan(found.p_value) else found.p_value,
     )
 
 
@@ -157,7 +208,7 @@ def _labels(rule: ClassStudy, studies: list[dict[str, Any]], tolerance: float) -
     values = means["same class"] - CHANCE
     found = contrast(values)
     each = ", ".join(f"*{name}* {value.mean():.1f}" for name, value in means.items())
-    return Outcome(
+    return rule.outcome(
         standing(found, tolerance),
         f"Image AUROC at t = {rule.start} by the pairs, mean of {counted(len(values))}: {each}. "
         f"With *same class* minus {plain(CHANCE)}, by digit {listed(values)}.",
@@ -168,6 +219,7 @@ def _labels(rule: ClassStudy, studies: list[dict[str, Any]], tolerance: float) -
 
 _CHECKS: dict[str, Callable[[ClassStudy, list[dict[str, Any]], float], Outcome]] = {
     "kept": _kept,
+    "lost": _lost,
     "negatives": _negatives,
     "labels": _labels,
 }
