@@ -99,6 +99,21 @@ Markdown(
 )
 
 # %% [markdown]
+# ### Less what it says of the image alone
+#
+# A classifier that mostly looks at the image gives its verdict before it has seen the reconstruction. What the
+# comparison itself adds is the difference of two of its answers: the logit of image and reconstruction, less that of
+# the image with itself. It needs no label and no further training.
+
+# %% tags=["remove-input"]
+less = ldm_ablation.less_table(pairs)
+Markdown(
+    f"AUROC of the difference:\n\n{less.to_markdown(disable_numparse=True)}"
+    if len(less)
+    else "No kind of pairs is recorded yet."
+)
+
+# %% [markdown]
 # ## What labels would add
 #
 # The method never sees a label. From outside one may look: a support vector machine that was taught all ten classes

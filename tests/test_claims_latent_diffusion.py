@@ -52,6 +52,7 @@ def rows_of(run, dataset="mnist", seeds=(0,), **columns):
         for category, value in by_category.items():
             for seed, one in zip(seeds, np.atleast_1d(value), strict=True):
                 place = {"category": category, "seed": seed, "official": True}
+                place["n_train"] = 5000
                 row = rows.setdefault((category, seed), fixed | values | place)
                 row[column] = one
     return list(rows.values())

@@ -78,6 +78,7 @@ def test_tables_show_both_readings_and_leave_damaged_rows_out():
     for name, value in (("06789", "50.0"), ("12345", "60.0")):
         (line,) = [one for one in text.splitlines() if one.startswith(f"| {name} |")]
         assert f"| {value} (1) |" in line and "57.4" in line  # one printed cell, read both ways
+    assert text.count("5,000 of 25,000 normal training images") == 2
     assert text.count("| 9 |") == 1 and len(DIGITS) == 10
 
 

@@ -405,6 +405,7 @@ def test_edges_are_an_option():
         {"schedule": "scaled_linear", "timesteps": 500, "stride": 50},
         {"precision": "bfloat16"},
         {"unet_widths": "32+32+32", "unet_attention": True},
+        {"unet_widths": "8+8+16", "unet_attention": True},  # narrower than an attention head
     ],
 )
 def test_other_settings_run_and_change_the_scores(changes):

@@ -20,6 +20,7 @@ from adlib.study import ldm_ablation_figures as drawn
 from adlib.study import ldm_ablation_live as live
 from adlib.study import ldm_ablation_pages as pages
 from adlib.study import ldm_classes, ldm_pairs, ldm_tables
+from adlib.study.tables import NOTHING
 
 STARTS = (*map(str, ldm_pairs.STARTS), "itself")
 LEVELS = {"0": 0.4, "1": 0.7}  # of the classifier in the records
@@ -69,7 +70,8 @@ def pair_study(category, seed=0, preset="small", names=tuple(ldm_pairs.VARIANTS)
     for name in names:
         level = 0.5 + list(ldm_pairs.VARIANTS).index(name) / 100 + gain
         auroc = dict.fromkeys(STARTS, level) | {"400": level + 0.1, "itself": 0.95}
-        variants[name] = {"changes": {}, "pair_auroc": 0.9, "auroc": auroc}
+        less = {"200": level + 0.2, "400": level + 0.3}
+        variants[name] = {"changes": {}, "pair_auroc": 0.9, "auroc": auroc, "less_itself": less}
     return {"schema": 1, "dataset": "mnist", "category": category, "preset": preset,
             "seed": seed, "variants": variants}  # fmt: skip
 
@@ -119,6 +121,23 @@ def test_studies_are_read_by_data_set_and_preset(results):
     assert set(ablation.pair_runs(results, preset="tiny")["category"]) == {"4"}
     assert ablation.pair_runs(results, dataset="digits").empty
     assert set(ablation.class_runs(results)) == {"0"}
+
+
+def test_what_comparing_adds(results):
+    found = ablation.less_table(ablation.pair_runs(results), ("0", "1"))
+    assert set(found.columns) == {
+        f"t = {t}, {what}" for t in (200, 400) for what in ("digit 0", "digit 1", "mean")
+    }
+    row = found.loc[ablation.TITLES["other"]]  # 0.51 and 0.71, and what the study added
+    assert [float(row[f"t = 200, {what}"]) for what in ("digit 0", "digit 1", "mean")] == [
+        71,
+        91,
+        81,
+    ]
+    assert float(row["t = 400, digit 0"]) == 81
+    assert found.loc[ablation.TITLES["later"], "t = 200, mean"] == NOTHING  # digit 1 was not run
+    old = ablation.pair_runs(results).assign(less=np.nan)
+    assert ablation.less_table(old, ("0", "1")).empty
 
 
 def test_several_seeds_are_averaged_and_labels_take_the_first(results):

@@ -161,6 +161,11 @@ class Detector:
         model._take_statistics(description["statistics"])
         return model
 
+    @staticmethod
+    def effective(values: dict[str, Any]) -> dict[str, Any]:
+        """Return the parameters; here as they are, since each has an effect."""
+        return dict(values)
+
     def _build(self) -> nn.ModuleDict:
         raise NotImplementedError
 
@@ -264,6 +269,21 @@ def numbers(text: str, name: str) -> tuple[int, ...]:
             f"{name} must be whole numbers joined by +, as 8+16+32, found {text!r}; correct it"
         )
     return tuple(int(part) for part in parts)
+
+
+def check_count(text: str, name: str, count: int) -> None:
+    """Refuse widths of another number of resolutions or stages than a network has.
+
+    Raises
+    ------
+    InputError
+        There are more or fewer, or the text holds something else.
+    """
+    found = len(numbers(text, name))
+    if found != count:
+        raise InputError(
+            f"{name} must hold {count} numbers of channels, found {found} in {text!r}; correct it"
+        )
 
 
 @contextmanager

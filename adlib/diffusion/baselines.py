@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 from torch import Tensor, nn
 
-from adlib.diffusion.base import Detector, Slices, numbers, spread
+from adlib.diffusion.base import Detector, Slices, check_count, numbers, spread
 from adlib.diffusion.compression import CompressionModel
 from adlib.diffusion.denoising import Chain, Diffusion, Noise, gaussian
 from adlib.diffusion.pixels import SIDE, checksums, ink, squared_error
@@ -73,15 +73,7 @@ class Autoencoder(Detector):
     ) -> None:
         given = {n: v for n, v in locals().items() if n not in ("self", "__class__")}
         super().__init__(given)
-        if len(numbers(widths, "widths")) != 3:
-            raise InputError(
-                f"widths must hold 3 numbers of channels, found {widths!r}; correct it"
-            )
-
-    @staticmethod
-    def effective(values: dict[str, Any]) -> dict[str, Any]:
-        """Return the parameters as they are: each has an effect."""
-        return dict(values)
+        check_count(widths, "widths", 3)
 
     def _build(self) -> nn.ModuleDict:
         widths = numbers(self.values["widths"], "widths")
@@ -97,7 +89,7 @@ class Autoencoder(Detector):
         found = {"ink": ink(pixels), "pixel": squared_error(pixels, self._reconstruct(pixels))}
         return found | {"pixel_per_ink": found["pixel"] / np.maximum(found["ink"], 1e-3)}
 
-    def _reconstruct(self, pixels: Tensor, start: int = 0) -> Tensor:
+    def _reconstruct(self, pixels: Tensor) -> Tensor:
         return self._in_batches(self.networks["autoencoder"], pixels)
 
     def _main(self) -> str:
@@ -140,11 +132,9 @@ class _PixelDiffusion(Detector):
         self._measure_normal(slices.held_out)
 
     def _measure_normal(self, pixels: Tensor) -> None:
-        self.normal: dict[int, tuple[float, float]] = {}
+        """Keep what scores need of held-out normal images; nothing here."""
 
     def _reconstruct(self, pixels: Tensor, start: int) -> Tensor:
-        if not start:
-            return pixels
         values, device = self.values, self.torch_device
         return (
             self.networks["diffusion"]
@@ -224,13 +214,8 @@ class AnoDDPM(_PixelDiffusion):
     ) -> None:
         given = {n: v for n, v in locals().items() if n not in ("self", "__class__")}
         super().__init__(given)
-        numbers(unet_widths, "unet_widths")
+        check_count(unet_widths, "unet_widths", 3)
         self._check_chain((start,))
-
-    @staticmethod
-    def effective(values: dict[str, Any]) -> dict[str, Any]:
-        """Return the parameters as they are: each has an effect."""
-        return dict(values)
 
     def _noise(self) -> Noise:
         octaves, persistence = self.values["octaves"], self.values["persistence"]
@@ -310,13 +295,8 @@ class DDPM(_PixelDiffusion):
     ) -> None:
         given = {n: v for n, v in locals().items() if n not in ("self", "__class__")}
         super().__init__(given)
-        numbers(unet_widths, "unet_widths")
+        check_count(unet_widths, "unet_widths", 3)
         self._check_chain(numbers(starts, "starts"))
-
-    @staticmethod
-    def effective(values: dict[str, Any]) -> dict[str, Any]:
-        """Return the parameters as they are: each has an effect."""
-        return dict(values)
 
     def _measure_normal(self, pixels: Tensor) -> None:
         self.normal = {

@@ -110,7 +110,7 @@ class Diffusion(nn.Module):
             down_block_types=tuple("AttnDownBlock2D" if f else "DownBlock2D" for f in flags),
             up_block_types=tuple("AttnUpBlock2D" if f else "UpBlock2D" for f in flags[::-1]),
             add_attention=attention,
-            attention_head_dim=32,
+            attention_head_dim=math.gcd(32, *widths[1:]),
             norm_num_groups=math.gcd(32, *widths),
         )
         first, last = {"linear": (1e-4, 0.02), "scaled_linear": (0.0015, 0.0195)}[schedule]

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from adlib import metrics
 from adlib.diffusion import pairs
 from adlib.diffusion.adversary import Adversary, Perceptual
-from adlib.diffusion.base import Detector, Slices, numbers, seeded, spread
+from adlib.diffusion.base import Detector, Slices, check_count, numbers, seeded, spread
 from adlib.diffusion.compression import (
     LATENT_CHANNELS,
     RESTART_UNTIL,
@@ -253,15 +253,8 @@ class LatentDiffusionDetector(Detector):
 
     def _check_values(self) -> None:
         values = self.values
-        for name in ("widths", "unet_widths", "classifier_widths", "grid", "positives"):
-            numbers(values[name], name)
         for name, count in (("widths", 3), ("unet_widths", 3), ("classifier_widths", 4)):
-            found = len(numbers(values[name], name))
-            if found != count:
-                raise InputError(
-                    f"{name} must hold {count} numbers of channels, found {found} in "
-                    f"{values[name]!r}; correct it"
-                )
+            check_count(values[name], name, count)
         pairs.check_negatives(values["negatives"])
         starts = {*self.starts, *numbers(values["positives"], "positives")}
         if "later" in values["negatives"].split("+"):

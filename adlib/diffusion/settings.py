@@ -23,4 +23,4 @@ Decay = Annotated[float, Field(ge=0, lt=1, description="decay of the averaged we
 Precision = Annotated[
     Literal["float32", "bfloat16"], Field(description="of training: autocast or not")
 ]
-Seed = Annotated[int, Field(ge=0, description="of everything random")]
+Seed = Annotated[int, Field(ge=0, lt=2**32, description="of everything random")]

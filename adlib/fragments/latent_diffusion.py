@@ -26,9 +26,10 @@ PAIRS = {  # variants of adlib.study.ldm_pairs
     "other": "reconstruction of another image",
     "later": "the same image from t = 600",
     "noise+other": "noise, and another image",
-    "noise, all starts": "noise; both kinds from t = 100 to 500",
+    "noise, all starts": "noise; positives from t = 100 to 500",
     "other, all starts": "another image; both kinds from t = 100 to 500",
 }
+CIFAR10_NORMAL = 25_000  # training images of five classes
 SMALL = "Networks of the preset `small`: what the paper's networks do is another question."
 
 
@@ -198,12 +199,21 @@ def sets(evidence: Evidence) -> str:
                 here,
                 dict(zip(names, PRINTED, strict=True)),
                 "Anomalous classes",
-                f"Image AUROC on CIFAR-10, the printed classes being {reading}, preset `small`, a "
-                "fifth of the training images; percent, mean ± sd (seeds):",
+                f"Image AUROC on CIFAR-10, the printed classes being {reading}, preset `small`"
+                f"{_part(here, names)}; percent, mean ± sd (seeds):",
                 {"ldm": "paper: the method", "autoencoder": "paper: autoencoder"},
             )
         )
     return "\n\n".join(filter(None, parts))
+
+
+def _part(evidence: Evidence, names: Sequence[str]) -> str:
+    """Say how many normal images were trained on, where that is not all of the data set."""
+    found = evidence.select(METHOD, "")
+    found = found[found["category"].isin(names)] if len(found) else found
+    if found.empty or found["n_train"].min() >= CIFAR10_NORMAL:
+        return ""
+    return f", {found['n_train'].min():,} of {CIFAR10_NORMAL:,} normal training images"
 
 
 _ALONE = {"classifier": "classifier_vq", "pixel": "vq"}

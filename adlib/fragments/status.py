@@ -42,7 +42,7 @@ def status(
     start = (
         f"{len(rows)} records, made {days}; {total} of computing in all. "
         "Time is that of fitting, scoring and measuring, with the network only where its features "
-        "were not cached."
+        "were not cached, and training of networks only where they were not kept."
     )
     parts = [start, _runs(rows), _weights(rows), _software(rows), missing]
     return "\n\n".join(parts)

@@ -20,6 +20,7 @@ from adlib.study.tables import NOT_RUN, NOTHING
 
 METHOD = "latent_diffusion"
 ASKED = ("0", "1", "4")  # digits of the studies
+LESS_STARTS = (200, 400)
 ITSELF = "itself"
 PAPER = "noise"  # the pairs of the paper, in both studies
 TITLES = {
@@ -68,15 +69,22 @@ def pair_runs(results: Path | str, dataset: str = "mnist", preset: str = "small"
     -------
     DataFrame
         ``category``, ``seed``, ``variant``, ``start`` (text; `ITSELF` for score(x, x)), ``auroc``
-        (percent, test images) and ``pairs`` (percent, AUROC on held-out pairs).
+        (percent, test images), ``less`` (the same of the logit less that of the image with itself)
+        and ``pairs`` (percent, AUROC on held-out pairs).
     """
     rows = [
-        (study["category"], study["seed"], name, start, value * 100, one["pair_auroc"] * 100)
+        (
+            *(study["category"], study["seed"], name, start, value * 100),
+            one.get("less_itself", {}).get(start, np.nan) * 100,
+            one["pair_auroc"] * 100,
+        )
         for study in _of(study_files.read_all(results, "pairs"), dataset, preset)
         for name, one in study["variants"].items()
         for start, value in one["auroc"].items()
     ]
-    return pd.DataFrame(rows, columns=["category", "seed", "variant", "start", "auroc", "pairs"])
+    return pd.DataFrame(
+        rows, columns=["category", "seed", "variant", "start", "auroc", "less", "pairs"]
+    )
 
 
 def class_runs(
@@ -143,6 +151,30 @@ def _best(of: pd.DataFrame, asked: Sequence[str]) -> dict[str, str]:
     if means.empty:
         return {"best t": NOTHING, "mean there": NOTHING}
     return {"best t": str(means.idxmax()), "mean there": number(means.max())}
+
+
+def less_table(found: pd.DataFrame, asked: Sequence[str] = ASKED) -> pd.DataFrame:
+    """Lay out what comparing adds to what the classifier says of the image alone; percent.
+
+    Returns
+    -------
+    DataFrame
+        A row a variant of which anything was run; AUROC of the logit of image and reconstruction
+        less that of the image with itself, by start and digit, and its mean.
+    """
+    table = {}
+    for name, title in TITLES.items():
+        of = found[found["variant"] == name]
+        if of["less"].isna().all():
+            continue
+        row = {}
+        for start in LESS_STARTS:
+            by_digit = of[of["start"] == str(start)].groupby("category")["less"].mean()
+            values = by_digit.reindex(asked)
+            row |= {f"t = {start}, digit {c}": cell(v) for c, v in values.items()}
+            row[f"t = {start}, mean"] = number(values.mean(skipna=False))
+        table[title] = row
+    return pd.DataFrame(table).T
 
 
 def missing_pairs(found: pd.DataFrame, asked: Sequence[str] = ASKED) -> list[str]:

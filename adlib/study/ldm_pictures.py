@@ -180,7 +180,7 @@ def pictures(
 ) -> Pictures:
     """Reconstruct the chosen images from every start, and make samples.
 
-    The noise of an image follows from its pixels and the seed: the same for every start.
+    The noise of an image follows from its pixels, the seed and the start.
     """
     images, kinds = choose(category)
     made = np.stack([detector.reconstruct(images, start) for start in STARTS])
