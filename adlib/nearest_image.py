@@ -15,8 +15,6 @@ have another size than those it was fitted on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -24,9 +22,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from adlib import model_file, parameters
+from adlib import parameters
 from adlib.errors import InputError
-from adlib.features import ImageFeatures, Source
+from adlib.feature_detector import FeatureDetector
+from adlib.features import Source
 from adlib.levels import NotFinite
 from adlib.nearest import NearestNeighbors
 from adlib.scores import Scores
@@ -34,7 +33,7 @@ from adlib.scores import Scores
 BATCH = 16  # images whose levels are pooled at a time
 
 
-class NearestImage:
+class NearestImage(FeatureDetector):
     """Distance to the nearest training images, on features pooled over all positions.
 
     Parameters
@@ -57,6 +56,8 @@ class NearestImage:
         A parameter of the wrong name, type or range.
     """
 
+    METHOD = "one_nn"
+    TENSORS = {"bank"}
     LABEL = ("image_level", "neighbors")  # what a record's file name shows
 
     def __init__(
@@ -82,11 +83,6 @@ class NearestImage:
         """Return the deepest level of the network that is needed, counted from 1."""
         return values["image_level"]
 
-    @staticmethod
-    def effective(values: dict[str, Any]) -> dict[str, Any]:
-        """Return the parameters as they are: each has an effect."""
-        return dict(values)
-
     def drawn(self) -> dict[str, Any]:
         """Return the size of what is kept: for the record of a run."""
         return {
@@ -94,14 +90,6 @@ class NearestImage:
             "channels": self.bank.shape[1],
             "model_mb": round(self.bank.nbytes / 1e6, 3),
         }
-
-    def fit(self, images: Sequence[np.ndarray]) -> NearestImage:
-        """Fit on normal images, each of shape (H, W, 3), uint8, all of one size."""
-        return self.fit_features(self._features(images))
-
-    def score(self, images: Sequence[np.ndarray]) -> Scores:
-        """Score images of one size, which need not be that of the training images."""
-        return self.score_features(self._features(images))
 
     def fit_features(self, features: Source) -> NearestImage:
         """Pool the feature levels of normal images.
@@ -153,44 +141,11 @@ class NearestImage:
             found.append(distances.mean(dim=1).cpu().numpy())
         return Scores(np.concatenate(found))
 
-    def save(self, path: Path | str) -> None:
-        """Write the pooled training images and what they mean to one safetensors file.
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        return {"bank": self.bank}, {}
 
-        The backbone is named in the file by its weights' checksum, and not contained.
-
-        Raises
-        ------
-        InputError
-            The model is not fitted, or the file cannot be written.
-        """
-        self._check_fitted()
-        description = {
-            "method": "one_nn",
-            "parameters": {name: getattr(self, name) for name in parameters.of(NearestImage)},
-            "backbone": self.backbone and self.backbone.describe(),
-        }
-        model_file.write(path, {"bank": self.bank}, description)
-
-    @classmethod
-    def load(cls, path: Path | str, backbone: Any = None) -> NearestImage:
-        """Read a fitted model; it scores as the one that was saved, bit for bit.
-
-        Parameters
-        ----------
-        path : Path
-            A file that ``save`` wrote.
-        backbone : Backbone, optional
-            The one the model was fitted with; without it, features can be scored, images cannot.
-
-        Raises
-        ------
-        InputError
-            The file is missing, damaged or foreign, or the backbone is another one.
-        """
-        tensors, description = model_file.read_model(path, "one_nn", {"bank"}, set(), backbone)
-        model = cls(backbone=backbone, **description["parameters"])
-        model._open(tensors["bank"].to(getattr(backbone, "torch_device", "cpu")))
-        return model
+    def _restore(self, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
+        self._open(tensors["bank"])
 
     def _open(self, bank: Tensor) -> None:
         self.searcher = NearestNeighbors(bank)
@@ -198,18 +153,6 @@ class NearestImage:
 
     def _pool(self, levels: list[Tensor]) -> Tensor:
         return pool(levels, self.image_level)
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "bank"):
-            raise InputError("NearestImage is not fitted: call fit or load a fitted model first")
-
-    def _features(self, images: Sequence[np.ndarray]) -> ImageFeatures:
-        if self.backbone is None:
-            raise InputError(
-                "NearestImage needs a backbone to read images: "
-                "NearestImage(backbone=Backbone('resnet18'))"
-            )
-        return ImageFeatures(self.backbone, images)
 
 
 def pool(levels: list[Tensor], level: int) -> Tensor:

@@ -31,8 +31,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -40,10 +38,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from adlib import model_file, parameters, projection
+from adlib import parameters, projection
 from adlib.anomaly_map import upsample_and_smooth
 from adlib.errors import InputError
-from adlib.features import ImageFeatures, Source
+from adlib.feature_detector import FeatureDetector
+from adlib.features import Source
 from adlib.levels import Moments, NotFinite, pooled_covariance, reduce_levels
 from adlib.mahalanobis import fit_positions, position_blocks, squared_distances
 from adlib.projection import Reduction
@@ -54,7 +53,7 @@ _SAVED = ("image_size", "grid", "level_shapes", "eps_", "n_train")  # beside ten
 ROUNDING = 1e-12  # of a variance, relative to the mean square
 
 
-class PaDiM:
+class PaDiM(FeatureDetector):
     """Gaussian model of the patch embeddings of each position, after a linear reduction.
 
     Parameters
@@ -96,6 +95,9 @@ class PaDiM:
         A parameter of the wrong name, type or range.
     """
 
+    METHOD = "padim"
+    TENSORS = {"mean", "factor"}
+    FIELDS = {"form", *_SAVED}
     LABEL = ("reduction", "dim", "eps_scale")  # what a record's file name shows
 
     def __init__(
@@ -170,14 +172,6 @@ class PaDiM:
             "model_mb": round((self.mean.nbytes + self.factor.nbytes) / 1e6, 1),
         }
 
-    def fit(self, images: Sequence[np.ndarray]) -> PaDiM:
-        """Fit on normal images, each of shape (H, W, 3), uint8, all of one size."""
-        return self.fit_features(self._features(images))
-
-    def score(self, images: Sequence[np.ndarray]) -> Scores:
-        """Score images of the size of the training images."""
-        return self.score_features(self._features(images))
-
     def fit_features(self, features: Source) -> PaDiM:
         """Fit on the feature levels of normal images.
 
@@ -216,61 +210,25 @@ class PaDiM:
         self.n_train = len(features)
         return self
 
-    def save(self, path: Path | str) -> None:
-        """Write the fitted model to one safetensors file.
-
-        The backbone is named in the file by its weights' checksum, and not contained.
-
-        Raises
-        ------
-        InputError
-            The model is not fitted, or the file cannot be written.
-        """
-        self._check_fitted()
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {"mean": self.mean, "factor": self.factor}
         for name in ("indices", "matrix"):
             array = getattr(self.reduction_, name)
             if array is not None:
                 tensors[name] = torch.from_numpy(array)
-        description = {
-            "method": "padim",
-            "parameters": {name: getattr(self, name) for name in parameters.of(PaDiM)},
-            "backbone": self.backbone and self.backbone.describe(),
-            "form": "primal" if self.primal else "dual",
-        }
-        description |= {name: getattr(self, name) for name in _SAVED}
-        model_file.write(path, tensors, description)
+        fields = {name: getattr(self, name) for name in _SAVED}
+        return tensors, fields | {"form": "primal" if self.primal else "dual"}
 
-    @classmethod
-    def load(cls, path: Path | str, backbone: Any = None) -> PaDiM:
-        """Read a fitted model; it scores as the one that was saved, bit for bit.
-
-        Parameters
-        ----------
-        path : Path
-            A file that ``save`` wrote.
-        backbone : Backbone, optional
-            The one the model was fitted with; without it, features can be scored, images cannot.
-
-        Raises
-        ------
-        InputError
-            The file is missing, damaged or foreign, or the backbone is another one.
-        """
-        tensors, description = model_file.read_model(
-            path, "padim", {"mean", "factor"}, {"form", *_SAVED}, backbone
-        )
-        model = cls(backbone=backbone, **description["parameters"])
+    def _restore(self, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
         for name in _SAVED:
             value = description[name]
-            setattr(model, name, tuple(value) if name in ("image_size", "grid") else value)
-        model.level_shapes = [tuple(shape) for shape in model.level_shapes]
-        arrays = {name: tensors[name].numpy() for name in ("indices", "matrix") if name in tensors}
-        model.reduction_ = Reduction(**arrays)
-        model.primal = description["form"] == "primal"
-        device = getattr(backbone, "torch_device", "cpu")
-        model.mean, model.factor = tensors["mean"].to(device), tensors["factor"].to(device)
-        return model
+            setattr(self, name, tuple(value) if name in ("image_size", "grid") else value)
+        self.level_shapes = [tuple(shape) for shape in self.level_shapes]
+        names = ("indices", "matrix")
+        arrays = {name: tensors[name].cpu().numpy() for name in names if name in tensors}
+        self.reduction_ = Reduction(**arrays)
+        self.primal = description["form"] == "primal"
+        self.mean, self.factor = tensors["mean"], tensors["factor"]
 
     def score_features(self, features: Source) -> Scores:
         """Score the feature levels of images.
@@ -303,13 +261,6 @@ class PaDiM:
         z = reduce_levels(levels, self.reduction_, self.grid).flatten(1, 2)
         squared = squared_distances(z, self.mean, self.factor, self.eps_)
         return squared.sqrt_().unflatten(1, self.grid)
-
-    def _features(self, images: Sequence[np.ndarray]) -> ImageFeatures:
-        if self.backbone is None:
-            raise InputError(
-                "PaDiM needs a backbone to read images: PaDiM(backbone=Backbone('resnet18'))"
-            )
-        return ImageFeatures(self.backbone, images)
 
     def _reduce_all(self, features: Source, channels: int) -> tuple[Tensor, float]:
         """Reduce every image; also the mean variance of a raw coordinate, pooled over positions."""
@@ -346,10 +297,6 @@ class PaDiM:
         # constant features: both variances are rounding, and their ratio means nothing
         varies = variance > ROUNDING * mean_square and raw_variance > 0
         return variance / raw_variance if varies else 1.0
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "factor"):
-            raise InputError("PaDiM is not fitted: call fit or load a fitted model first")
 
     def _check(self, batch: list[Tensor], image_size: tuple[int, int]) -> None:
         shapes = [tuple(level.shape[1:]) for level in batch]

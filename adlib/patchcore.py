@@ -21,8 +21,6 @@ was fitted on.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -31,10 +29,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from adlib import model_file, parameters, patches, subsampling
+from adlib import parameters, patches, subsampling
 from adlib.anomaly_map import upsample_and_smooth
 from adlib.errors import InputError
-from adlib.features import ImageFeatures, Source
+from adlib.feature_detector import FeatureDetector
+from adlib.features import Source
 from adlib.ivfpq import IVFPQ
 from adlib.levels import NotFinite
 from adlib.nearest import NearestNeighbors
@@ -44,7 +43,7 @@ BATCH = 16  # images whose patches are looked up at a time
 Odd = Literal[1, 3, 5, 7, 9, 11, 13, 15]
 
 
-class PatchCore:
+class PatchCore(FeatureDetector):
     """Memory bank of locally aware patch features, thinned out by a subsampler.
 
     Parameters
@@ -102,6 +101,9 @@ class PatchCore:
         A parameter of the wrong name, type or range.
     """
 
+    METHOD = "patchcore"
+    TENSORS = {"bank"}
+    FIELDS = {"n_patches"}
     LABEL = ("layers", "subsampler", "fraction")  # what a record's file name shows
     PRESETS: dict[str, dict[str, Any]] = {
         "paper": {},
@@ -223,14 +225,6 @@ class PatchCore:
             "model_mb": round(self.bank.nbytes / 1e6, 1),
         }
 
-    def fit(self, images: Sequence[np.ndarray]) -> PatchCore:
-        """Fit on normal images, each of shape (H, W, 3), uint8, all of one size."""
-        return self.fit_features(self._features(images))
-
-    def score(self, images: Sequence[np.ndarray]) -> Scores:
-        """Score images of one size, which need not be that of the training images."""
-        return self.score_features(self._features(images))
-
     def fit_features(self, features: Source) -> PatchCore:
         """Fill the memory bank from the feature levels of normal images and subsample it.
 
@@ -337,48 +331,12 @@ class PatchCore:
             found = found.square()
         return found.mean(dim=1).view(shape), member[:, 0].view(shape)
 
-    def save(self, path: Path | str) -> None:
-        """Write the memory bank and what it means to one safetensors file.
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        return {"bank": self.bank}, {"n_patches": self.n_patches}
 
-        The backbone is named in the file by its weights' checksum, and not contained.
-
-        Raises
-        ------
-        InputError
-            The model is not fitted, or the file cannot be written.
-        """
-        self._check_fitted()
-        description = {
-            "method": "patchcore",
-            "parameters": {name: getattr(self, name) for name in parameters.of(PatchCore)},
-            "backbone": self.backbone and self.backbone.describe(),
-            "n_patches": self.n_patches,
-        }
-        model_file.write(path, {"bank": self.bank}, description)
-
-    @classmethod
-    def load(cls, path: Path | str, backbone: Any = None) -> PatchCore:
-        """Read a fitted model; it scores as the one that was saved, bit for bit.
-
-        Parameters
-        ----------
-        path : Path
-            A file that ``save`` wrote.
-        backbone : Backbone, optional
-            The one the model was fitted with; without it, features can be scored, images cannot.
-
-        Raises
-        ------
-        InputError
-            The file is missing, damaged or foreign, or the backbone is another one.
-        """
-        tensors, description = model_file.read_model(
-            path, "patchcore", {"bank"}, {"n_patches"}, backbone
-        )
-        model = cls(backbone=backbone, **description["parameters"])
-        model.n_patches, model.indices = description["n_patches"], None
-        model._open(tensors["bank"].to(getattr(backbone, "torch_device", "cpu")))
-        return model
+    def _restore(self, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
+        self.n_patches, self.indices = description["n_patches"], None
+        self._open(tensors["bank"])
 
     def _image_scores(self, patch_features: Tensor, distance: Tensor, member: Tensor) -> Tensor:
         """Return s* of Eq. 6, times the weight of Eq. 7 unless b = 1."""
@@ -451,15 +409,3 @@ class PatchCore:
                 f"{available / 1e9:.1f} GB are free; use fewer images, a larger stride, deeper "
                 "layers or smaller images"
             )
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "bank"):
-            raise InputError("PatchCore is not fitted: call fit or load a fitted model first")
-
-    def _features(self, images: Sequence[np.ndarray]) -> ImageFeatures:
-        if self.backbone is None:
-            raise InputError(
-                "PatchCore needs a backbone to read images: give it one, as "
-                "PatchCore(backbone=Backbone('resnet18'))"
-            )
-        return ImageFeatures(self.backbone, images)

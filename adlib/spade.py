@@ -25,8 +25,6 @@ was fitted on. Nothing is drawn: there is no seed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -35,10 +33,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from adlib import model_file, parameters, patches
+from adlib import parameters, patches
 from adlib.anomaly_map import upsample_and_smooth
 from adlib.errors import InputError
-from adlib.features import ImageFeatures, Source
+from adlib.feature_detector import FeatureDetector
+from adlib.features import Source
 from adlib.gallery import Gallery
 from adlib.levels import NotFinite
 from adlib.nearest import NearestNeighbors
@@ -48,7 +47,7 @@ from adlib.scores import Scores
 BATCH = 16  # images whose levels are read at a time
 
 
-class SPADE:
+class SPADE(FeatureDetector):
     """Mean distance to the K nearest images; a pixel's, to the nearest pixels of those images.
 
     Parameters
@@ -84,6 +83,8 @@ class SPADE:
         A parameter of the wrong name, type or range.
     """
 
+    METHOD = "spade"
+    TENSORS = {"pooled"}
     LABEL = ("image_level", "pixel_layers", "k")  # what a record's file name shows
 
     def __init__(
@@ -127,11 +128,6 @@ class SPADE:
         """Return the deepest level of the network that is needed, counted from 1."""
         return max(values["image_level"], int(values["pixel_layers"][-1]))
 
-    @staticmethod
-    def effective(values: dict[str, Any]) -> dict[str, Any]:
-        """Return the parameters as they are: each has an effect."""
-        return dict(values)
-
     def drawn(self) -> dict[str, Any]:
         """Return the size of what is kept and compared: for the record of a run."""
         grid = self.levels[0].shape[1:3]
@@ -145,14 +141,6 @@ class SPADE:
             "image_channels": self.pooled.shape[1],
             "model_mb": round(sum(x.nbytes for x in (self.pooled, *self.levels)) / 1e6, 1),
         }
-
-    def fit(self, images: Sequence[np.ndarray]) -> SPADE:
-        """Fit on normal images, each of shape (H, W, 3), uint8, all of one size."""
-        return self.fit_features(self._features(images))
-
-    def score(self, images: Sequence[np.ndarray]) -> Scores:
-        """Score images of one size, which need not be that of the training images."""
-        return self.score_features(self._features(images))
 
     def fit_features(self, features: Source) -> SPADE:
         """Keep the feature levels of normal images.
@@ -264,50 +252,15 @@ class SPADE:
         whole = patches.concat(chosen, 1, 1, "inside")
         return whole[:, :: self.pixel_stride, :: self.pixel_stride].contiguous()
 
-    def save(self, path: Path | str) -> None:
-        """Write the training images' features and what they mean to one safetensors file.
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        levels = dict(zip(self._level_names(), self.levels, strict=True))
+        return {"pooled": self.pooled} | levels, {}
 
-        The backbone is named in the file by its weights' checksum, and not contained.
+    def _restore(self, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
+        self._open(tensors["pooled"], [tensors[name] for name in self._level_names()])
 
-        Raises
-        ------
-        InputError
-            The model is not fitted, or the file cannot be written.
-        """
-        self._check_fitted()
-        description = {
-            "method": "spade",
-            "parameters": {name: getattr(self, name) for name in parameters.of(SPADE)},
-            "backbone": self.backbone and self.backbone.describe(),
-        }
-        tensors = dict(zip(self._names(), self.levels, strict=True))
-        model_file.write(path, {"pooled": self.pooled, **tensors}, description)
-
-    @classmethod
-    def load(cls, path: Path | str, backbone: Any = None) -> SPADE:
-        """Read a fitted model; it scores as the one that was saved, bit for bit.
-
-        Parameters
-        ----------
-        path : Path
-            A file that ``save`` wrote.
-        backbone : Backbone, optional
-            The one the model was fitted with; without it, features can be scored, images cannot.
-
-        Raises
-        ------
-        InputError
-            The file is missing, damaged or foreign, or the backbone is another one.
-        """
-        tensors, description = model_file.read_model(path, "spade", {"pooled"}, set(), backbone)
-        model = cls(backbone=backbone, **description["parameters"])
-        device = getattr(backbone, "torch_device", "cpu")
-        missing = set(model._names()) - tensors.keys()
-        if missing:
-            raise InputError(f"{path} lacks {', '.join(sorted(missing))}; save the model again")
-        levels = [tensors[name].to(device) for name in model._names()]
-        model._open(tensors["pooled"].to(device), levels)
-        return model
+    def _names(self) -> set[str]:
+        return self.TENSORS | set(self._level_names())
 
     def _open(self, pooled: Tensor, levels: list[Tensor]) -> None:
         self.searcher = NearestNeighbors(pooled)
@@ -330,7 +283,7 @@ class SPADE:
     def _measured(self, distances: Tensor) -> Tensor:
         return distances.square() if self.distance == "squared" else distances
 
-    def _names(self) -> list[str]:
+    def _level_names(self) -> list[str]:
         return [f"level_{layer}" for layer in self.pixel_layers.split("+")]
 
     def _chosen(self, levels: list[Tensor]) -> list[Tensor]:
@@ -362,14 +315,3 @@ class SPADE:
                 f"{available / 1e9:.1f} GB are free; use fewer images, a larger "
                 "pixel_stride, deeper pixel_layers or smaller images"
             )
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "pooled"):
-            raise InputError("SPADE is not fitted: call fit or load a fitted model first")
-
-    def _features(self, images: Sequence[np.ndarray]) -> ImageFeatures:
-        if self.backbone is None:
-            raise InputError(
-                "SPADE needs a backbone to read images: SPADE(backbone=Backbone('resnet18'))"
-            )
-        return ImageFeatures(self.backbone, images)
