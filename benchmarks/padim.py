@@ -30,45 +30,26 @@ import sys
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Iterator
 from pathlib import Path
-from subprocess import run
 from typing import Any
 
 import numpy as np
 
-from adlib import bench
+from adlib import bench, bench_peer
 from adlib.study import bench_report
 
 SIDES = ("backbone", "adlib", "anomalib_model", "anomalib_engine")
 SAME_EPS = "adlib_same_eps"  # untimed: our maps with anomalib's regulariser
 EPS, SECOND_EPS = 0.01, 1e-5  # anomalib adds both
-BATCH = 32  # anomalib's default
 BLUR_RADIUS = 16  # pixels that the border rule of a smoothed map reaches
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def options() -> Namespace:
     """Read the command line."""
-    parser = bench.parser(__doc__)
-    parser.add_argument("--root", type=Path, help="folder of MVTec AD; default: the embedded data")
-    parser.add_argument("--category", help="default: bottle, or gear of the embedded data")
-    parser.add_argument("--weights", default="random", help="file; default: random weights")
-    parser.add_argument("--backbone", choices=("resnet18", "wide_resnet50_2"), default="resnet18")
+    parser = bench_peer.parser(__doc__)
     parser.add_argument("--dim", type=int, default=100, help="m, channels that are kept")
-    parser.add_argument(
-        "--peer-python", default=sys.executable, help="interpreter that has anomalib"
-    )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the anomaly maps there")
     return parser.parse_args()
-
-
-def category_of(args: Namespace) -> Any:
-    """Open the category."""
-    from adlib import datasets
-
-    dataset = "mvtec_ad" if args.root else "embedded"
-    return datasets.load(dataset, args.category or ("bottle" if args.root else "gear"), args.root)
 
 
 def work(side: str, args: Namespace) -> dict[str, Any]:
@@ -93,7 +74,7 @@ def backbone_alone(args: Namespace, side: str) -> dict[str, float]:
     from adlib.features import ImageFeatures
     from adlib.padim import SCORE_BATCH
 
-    category, backbone = category_of(args), our_backbone(args)
+    category, backbone = bench_peer.category_of(args), bench_peer.backbone_of(args)
     imported = bench.peak_mb()
     start = time.perf_counter()
     for batch in ImageFeatures(backbone, category.train).batches():
@@ -112,7 +93,7 @@ def ours(args: Namespace, side: str) -> dict[str, float]:
     from adlib.evaluate import measure
     from adlib.padim import PaDiM
 
-    category, backbone = category_of(args), our_backbone(args)
+    category, backbone = bench_peer.category_of(args), bench_peer.backbone_of(args)
     detector = PaDiM(backbone=backbone, dim=args.dim, eps=EPS + SECOND_EPS * (side == SAME_EPS))
     imported = bench.peak_mb()
     start = time.perf_counter()
@@ -139,19 +120,19 @@ def their_model(args: Namespace, side: str) -> dict[str, float]:
     import torch
     from anomalib.models.image.padim.torch_model import PadimModel
 
-    category = category_of(args)
+    category = bench_peer.category_of(args)
     model = PadimModel(backbone=args.backbone, pre_trained=False, n_features=args.dim)
     equip(model, args)
     imported = bench.peak_mb()
     start = time.perf_counter()
     model.train()
-    for batch in pixels(category.train):
+    for batch in bench_peer.pixels(category.train):
         model(batch)
     model.fit()
     fitted = time.perf_counter()
     model.eval()
     with torch.no_grad():
-        maps = [model(batch).anomaly_map for batch in pixels(category.test)]
+        maps = [model(batch).anomaly_map for batch in bench_peer.pixels(category.test)]
     scored = time.perf_counter()
     peak = bench.peak_mb()
     keep_maps(args, side, torch.cat(maps)[:, 0].numpy())
@@ -180,11 +161,15 @@ def their_engine(args: Namespace, side: str) -> dict[str, Any]:
         abnormal_dir=[f"test/{defect}" for defect in defects],
         mask_dir=[f"ground_truth/{defect}" for defect in defects],
         val_split_mode="same_as_test",
-        train_batch_size=BATCH,
-        eval_batch_size=BATCH,
+        train_batch_size=bench_peer.BATCH,
+        eval_batch_size=bench_peer.BATCH,
         num_workers=0,
     )
-    steps = [Resize(256, antialias=True), CenterCrop(224), Normalize(list(MEAN), list(STD))]
+    steps = [
+        Resize(256, antialias=True),
+        CenterCrop(224),
+        Normalize(list(bench_peer.MEAN), list(bench_peer.STD)),
+    ]
     model = Padim(
         backbone=args.backbone,
         pre_trained=False,
@@ -214,7 +199,7 @@ def their_engine(args: Namespace, side: str) -> dict[str, Any]:
         "imported_mb": imported,
         "image_auroc": quality["image_AUROC"],
         "pixel_auroc": quality["pixel_AUROC"],
-        "packages": peer_versions(),
+        "packages": bench_peer.versions(),
     }
 
 
@@ -223,58 +208,20 @@ def stages(start: float, fitted: float, scored: float) -> dict[str, float]:
     return {"fit": fitted - start, "score": scored - fitted, "seconds": scored - start}
 
 
-def our_backbone(args: Namespace) -> Any:
-    """Load the backbone and let it meet a first batch."""
-    from adlib.backbones import Backbone
-
-    backbone = Backbone(args.backbone, weights=args.weights, device="cpu")
-    backbone(np.zeros((2, 224, 224, 3), np.uint8))
-    return backbone
-
-
 def equip(model: Any, args: Namespace) -> None:
     """Give a PadimModel our weights and channels, and let it meet a first batch."""
     import torch
 
     from adlib import projection
 
-    network = model.feature_extractor.feature_extractor
-    left = network.load_state_dict(state_of(args), strict=False).missing_keys
-    left = [name for name in left if not name.endswith("num_batches_tracked")]
-    if left:
-        raise RuntimeError(f"anomalib's backbone did not get {left}")
+    bench_peer.equip(model.feature_extractor.feature_extractor, args)
     channels = model.n_features_original
     model.idx = torch.from_numpy(projection.draw("coordinate", args.dim, channels, 0).indices)
-    with torch.no_grad():
-        network.eval()(torch.zeros(2, 3, 224, 224))
-
-
-def state_of(args: Namespace) -> dict[str, Any]:
-    """Return the state dict that our backbone has: a file's, or the random one of ``Backbone``."""
-    import torch
-
-    from adlib.backbones import ARCHITECTURES, RANDOM_WEIGHTS, read_state_dict
-
-    if args.weights != RANDOM_WEIGHTS:
-        return read_state_dict(Path(args.weights))
-    torch.manual_seed(0)
-    return ARCHITECTURES[args.backbone].build().state_dict()
-
-
-def pixels(images: Any) -> Iterator[Any]:
-    """Yield normalised batches (B, 3, H, W) from our decoder."""
-    import torch
-
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
-    for start in range(0, len(images), BATCH):
-        batch = np.stack([images[i] for i in range(start, min(start + BATCH, len(images)))])
-        planes = torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous()
-        yield (planes.float().div_(255) - mean) / std
 
 
 def layout(args: Namespace) -> tuple[Path, list[str]]:
     """Return the folder of the category and its kinds of defects."""
-    category = category_of(args)
+    category = bench_peer.category_of(args)
     return category.test.folder, sorted(set(category.test.defects) - {"good"})
 
 
@@ -282,24 +229,6 @@ def keep_maps(args: Namespace, side: str, maps: np.ndarray) -> None:
     """Keep anomaly maps for a comparison."""
     if args.keep:
         np.save(args.keep / f"{side}.npy", maps)
-
-
-def peer_versions() -> dict[str, str]:
-    """Return the versions of anomalib and of what it stands on."""
-    from importlib.metadata import version
-
-    return {
-        name: version(name) for name in ("anomalib", "lightning", "timm", "torch", "torchmetrics")
-    }
-
-
-def has_anomalib(python: str) -> bool:
-    """Whether an interpreter finds anomalib."""
-    probe = "import importlib.util, sys; sys.exit(importlib.util.find_spec('anomalib') is None)"
-    try:
-        return run([python, "-c", probe], capture_output=True, check=False).returncode == 0
-    except OSError:
-        return False
 
 
 def agreement(folder: Path, args: Namespace) -> dict[str, Any] | None:
@@ -311,7 +240,7 @@ def agreement(folder: Path, args: Namespace) -> dict[str, Any] | None:
 
     theirs = found["anomalib_model"]
     inner = (slice(None), *[slice(BLUR_RADIUS + 1, -BLUR_RADIUS - 1)] * 2)
-    masks = category_of(args).test.masks()
+    masks = bench_peer.category_of(args).test.masks()
 
     def largest(maps: np.ndarray, where: Any = ...) -> float:
         return float((np.abs(maps - theirs) / theirs)[where].max())
@@ -327,13 +256,13 @@ def agreement(folder: Path, args: Namespace) -> dict[str, Any] | None:
 
 def report(args: Namespace) -> None:
     """Measure all sides, print ratios, write the file."""
-    category = category_of(args)
+    category = bench_peer.category_of(args)
     for images in (category.train, category.test):
         _ = images.fingerprint  # reads every file: no side pays for a cold disk
     pythons = dict.fromkeys(SIDES[:2], sys.executable) | dict.fromkeys(SIDES[2:], args.peer_python)
     skipped = {}
-    if not has_anomalib(args.peer_python):
-        skipped = {side: "anomalib is not installed" for side in SIDES[2:]}
+    if not bench_peer.has_anomalib(args.peer_python):
+        skipped = {side: bench_peer.ABSENT for side in SIDES[2:]}
         print("anomalib is not installed in that Python (--peer-python): its sides are left out.")
     pythons = {side: python for side, python in pythons.items() if side not in skipped}
     with tempfile.TemporaryDirectory() as folder:
@@ -364,13 +293,8 @@ def report(args: Namespace) -> None:
     ]
     content = {
         "settings": {
-            "dataset": category.dataset,
-            "category": category.name,
-            "images": [len(category.train), len(category.test)],
-            "backbone": args.backbone,
-            "weights": weights_label(args),
+            **bench_peer.settings(args),
             "dim": args.dim,
-            "repeats": args.repeats,
             "peer": packages[0] if packages else None,
         },
         "skipped": skipped,
@@ -387,13 +311,6 @@ def report(args: Namespace) -> None:
 def aim(what: str, found: dict[str, float] | None, sense: str, limit: float) -> bench.Aim:
     """Hold the median of a ratio against its limit."""
     return bench.Aim(f"PaDiM, {what}", found and found["median"], sense, limit)
-
-
-def weights_label(args: Namespace) -> str:
-    """Name the weights, not the file."""
-    from adlib.backbones import Backbone
-
-    return Backbone(args.backbone, weights=args.weights, device="cpu").origin.label
 
 
 if __name__ == "__main__":
