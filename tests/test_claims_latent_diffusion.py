@@ -476,6 +476,7 @@ def test_a_pair_study_against_chance():
     alone = {"pairs": here.studies["pairs"][:1]}
     found = PairStudy(**rule).judge(evidence_of(studies=alone), 1)
     assert found.verdict == "not testable here" and "One category" in found.evidence
+    assert found.commands[0].endswith("ldm_pairs --dataset mnist --root DIR --category 1")
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,26 @@ counts once, with its mean over seeds; AUROCs and shares are in percent.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from adlib.claims.evidence import Evidence, Rule
-from adlib.claims.sides import ALONE, Side, alike, contrast, counted, listed, room, standing
+from adlib.claims.sides import (
+    ALONE,
+    Contrast,
+    Side,
+    alike,
+    contrast,
+    counted,
+    listed,
+    room,
+    standing,
+)
 from adlib.claims.verdict import Effect, Outcome, Verdict, plain
+from adlib.datasets.classes import one_each
 
 PAPER = "noise"  # the variant that the paper describes
 CHANCE = 50.0
@@ -35,23 +46,32 @@ class _Study(Rule):
             if (study["dataset"], study["preset"]) == (self.dataset, self.preset)
         ]
 
-    def outcome(self, verdict: Verdict, evidence: str, *given: Any, **more: Any) -> Outcome:
-        """Answer; where one category is all there is, with the command for another."""
-        if verdict is Verdict.NOT_TESTABLE:
-            evidence = f"{evidence} {ALONE}"
-            more["commands"] = self.not_run().commands
-        return Outcome(verdict, evidence, *given, **more)
+    def outcome(self, verdict: Verdict, text: str, found: Contrast) -> Outcome:
+        """Answer; where the one category there is decides nothing, with the command for another."""
+        alone = verdict is Verdict.NOT_TESTABLE
+        return Outcome(
+            verdict,
+            f"{text} {ALONE}" if alone else text,
+            found.effect("points"),
+            self.commands(found.by_category.index) if alone else (),
+            None if np.isnan(found.p_value) else found.p_value,
+        )
 
     def not_run(self) -> Outcome:
         """Answer that there is no such study, with the command that makes one."""
-        preset = "" if self.preset == "small" else f" --preset {self.preset}"
-        where = f"--dataset {self.dataset} --root DIR --category 0{preset}"
         return Outcome(
             Verdict.NOT_TESTABLE,
             f"Not run: no `results/studies/ldm_{self.kind}-{self.dataset}-0-{self.preset}-seed0."
             "json`, or not all of it.",
-            commands=(f"python -m adlib.study.ldm_{self.kind} {where}",),
+            commands=self.commands(()),
         )
+
+    def commands(self, there: Collection[str]) -> tuple[str, ...]:
+        """Return what runs the study on the first digit that is not there."""
+        preset = "" if self.preset == "small" else f" --preset {self.preset}"
+        digit = next(name for name in one_each() if name not in there)
+        where = f"--dataset {self.dataset} --root DIR --category {digit}{preset}"
+        return (f"python -m adlib.study.ldm_{self.kind} {where}",)
 
 
 class PairStudy(_Study):
@@ -92,16 +112,15 @@ class PairStudy(_Study):
         levels = ", ".join(
             f"{name} {ours[name]:.1f} against {theirs[name]:.1f}" for name in values.index
         )
-        score = "Image AUROC of the logit less that of the image with itself" * self.less
+        less = " of the logit less that of the image with itself" if self.less else ""
         other = "chance" if self.chance else "that with the paper's pairs"
         return self.outcome(
             alike(values, tolerance) if self.alike else standing(found, tolerance),
-            f"{score or 'Image AUROC'} at t = {self.start} with *{self.variant}* minus "
+            f"Image AUROC{less} at t = {self.start} with *{self.variant}* minus "
             f"{other}: "
             f"{found.effect('points')}; by digit {levels}{why}; the mean is "
             f"{ours[values.index].mean():.1f} %, where chance is {plain(CHANCE)}.",
-            found.effect("points"),
-            p_value=None if np.isnan(found.p_value) else found.p_value,
+            found,
         )
 
     def _auroc(self, evidence: Evidence, variant: str, column: str = "auroc") -> pd.Series:
@@ -176,8 +195,7 @@ def _lost(rule: ClassStudy, studies: list[dict[str, Any]], tolerance: float) -> 
         f"Share of images whose reconstruction loses their class from t = 0 to {rule.start}, as a "
         f"classifier with labels sees it, anomalous minus normal: {found.effect('points')}; in "
         f"percent by held-out digit: {each}.",
-        found.effect("points"),
-        p_value=None if np.isnan(found.p_value) else found.p_value,
+        found,
     )
 
 
@@ -212,8 +230,7 @@ def _labels(rule: ClassStudy, studies: list[dict[str, Any]], tolerance: float) -
         standing(found, tolerance),
         f"Image AUROC at t = {rule.start} by the pairs, mean of {counted(len(values))}: {each}. "
         f"With *same class* minus {plain(CHANCE)}, by digit {listed(values)}.",
-        found.effect("points"),
-        p_value=None if np.isnan(found.p_value) else found.p_value,
+        found,
     )
 
 
