@@ -82,7 +82,7 @@ Markdown(ldm_tables.folding_table(runs, printed, MNIST).to_markdown(disable_nump
 # Each row is a held-out digit; rows are ordered by the control, the black line. A score that only follows the amount
 # of ink lies along it, whatever the shapes.
 
-# %% mystnb={"image": {"alt": "A row a held-out digit, ordered by the AUROC of the mean ink, which is a black line. Markers show the AUROC of each score.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-ink", "caption": "AUROC of every score by held-out digit. Black line: the mean ink of an image, no model at all. Grey: chance."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "A row a held-out digit, ordered by the AUROC of the mean ink, which is a black line. Markers show the AUROC of each score.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-ink", "caption": "AUROC of seven scores by held-out digit. Black line: the mean ink of an image, no model at all. Grey: chance."}} tags=["remove-input"]
 figures.svg(
     ldm_figures.strip(ldm_tables.scores(runs, MNIST), "held-out digit", "mean ink"),
     "Scores and ink",
@@ -116,7 +116,7 @@ figures.svg(
 # If diffusion kept anomalies from being copied, their error would rise against that of normal images, compared with
 # the VQ model alone.
 
-# %% mystnb={"image": {"alt": "A row a held-out digit: the ratio of the mean pixel error of anomalous to normal images, after the VQ model alone and after diffusion from two starts.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-ratio", "caption": "Mean pixel error of anomalous over that of normal test images, by held-out digit. Right of a diamond: diffusion tells anomalies apart better than the VQ model alone. Grey line: both are reconstructed equally well."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "A row a held-out digit: the ratio of the mean pixel error of anomalous to normal images, after the VQ model alone and after diffusion from two starts.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-ratio", "caption": "Mean pixel error of anomalous over that of normal test images, by held-out digit. Right of a diamond: diffusion raised the error of anomalies against that of normal images. Thin bar: the range over all starts. Grey line: equal errors."}} tags=["remove-input"]
 figures.svg(
     ldm_figures.ratios(starts, "held-out digit"),
     "Error ratios",
@@ -125,6 +125,9 @@ figures.svg(
 
 # %% [markdown]
 # ## Reconstructions, as in Fig. 3
+#
+# Read it downwards: a held-out digit that is still itself below t = 200 has not been found out. The samples at the
+# bottom are the kind of picture that the classifier learns to call different: most of them are strokes and no digit.
 
 # %% mystnb={"image": {"alt": "Grid of small pictures: five normal digits, three held-out zeros and three pictures of other data in columns; the inputs and their reconstructions from t = 0 to 500 in rows; below, sixteen samples.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-reconstructions", "caption": "Reconstructions from t = 0 (the VQ model alone) to 500 with digit 0 held out, and samples from noise. Chosen by rule: the first test image of each of the first five normal digits, the first three zeros, and grey thumbnails of the embedded data. Digits: MNIST (Y. LeCun, C. Cortes, C. J. C. Burges), CC BY-SA 3.0; the reconstructions are derived from them and under the same licence."}} tags=["remove-input"]
 figures.svg(

@@ -52,7 +52,9 @@ def test_nothing_is_said_where_nothing_is_recorded():
 def test_the_answer_says_what_the_records_say():
     rivals = rows_of("autoencoder", image_auroc={"0": 0.9, "1": 0.4})
     text = latent_diffusion_answer(evidence(made(), rivals, studies=pair_studies(later=0.7)))
-    assert "In 2 of 10 at least one rival was run, in 0 all three" in text
+    assert "digits?** Open. In 2 of 10 at least one rival was run, in 0 all three" in text
+    assert "avoided?** No. Anomalies" in text and "right?** No. The mean" in text
+    assert "One seed a category was run." in text
     assert "ahead of all that were run in 1 (1)" in text
     assert "1.20 times the error" in text and "1.10 times after" in text
     assert "−0.10 [−0.10, −0.10], and more in 0 of 3" in text
@@ -62,6 +64,17 @@ def test_the_answer_says_what_the_records_say():
     assert "2.0 million weights" in text
     (line,) = [one for one in text.splitlines() if one.startswith("| error ratio of the pixel")]
     assert line.split("|")[2:4] == [" 1.20 ", " 1.10 "]
+
+
+def test_the_answer_says_how_far_seeds_move_the_score():
+    seeds = rows_of(METHOD, seeds=(1, 2), image_auroc={"0": (0.60, 0.45)})
+    text = latent_diffusion_answer(evidence(made(), seeds))
+    assert "By up to 15.0 points, with the same data and settings: 0 52.0, 60.0, 45.0." in text
+
+
+def test_two_lost_digits_are_one_too_many():
+    rivals = rows_of("autoencoder", image_auroc={"0": 0.9, "1": 0.9})
+    assert "digits?** No. In 2 of 10" in latent_diffusion_answer(evidence(made(), rivals))
 
 
 def test_the_answer_names_what_is_missing():

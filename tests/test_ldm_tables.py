@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from adlib import parameters, report
 from adlib.datasets import cifar10
-from adlib.study import ldm_summary
+from adlib.study import ldm_summary, ldm_tables
 from adlib.study import ldm_tables as tables
 from adlib.study.ldm_tables import CIFAR10, MNIST, SCORES, Score
 from adlib.study.tables import NOT_RUN, NOTHING
@@ -289,3 +289,12 @@ def test_metrics_of_a_live_run():
 def test_every_score_of_a_figure_is_one_that_the_methods_record():
     names = {(score.method, score.name) for score in SCORES.values()}
     assert {tables.own(method) for method in tables.METHODS.values()} <= names
+
+
+def test_readings_apart_are_the_table_in_parts():
+    parts = ldm_tables.CIFAR10.apart()
+    assert [one.categories for one in parts.values()] == [
+        list(names) for names in ldm_tables.CIFAR10.readings.values()
+    ]
+    assert sum((one.categories for one in parts.values()), []) == ldm_tables.CIFAR10.categories
+    assert {one.columns for one in parts.values()} == {ldm_tables.CIFAR10.columns}

@@ -199,11 +199,12 @@ class Harder(Rule):
         if low is not None and low > tolerance:
             verdict = Verdict.REPRODUCED
         sample = f"{len(easy)} and {len(hard)} categories"
+        effect = Effect(gap, unit_of(self.column), low, high, sample)
         return Outcome(
             verdict,
             f"Mean {side}: {easy.mean():.1f} on `{self.easy}` ({len(easy)} categories), "
-            f"{hard.mean():.1f} on `{evidence.dataset}` ({len(hard)}).",
-            Effect(gap, unit_of(self.column), low, high, sample),
+            f"{hard.mean():.1f} on `{evidence.dataset}` ({len(hard)}): {_signed(effect)}.",
+            effect,
         )
 
 

@@ -79,8 +79,8 @@ def _chain(rule: DiffusionTheory, evidence: Evidence, tolerance: float) -> Outco
         f"β z has the variance β², by a factor β less than the β of Eq. 6 ({plain(beta[0])} to "
         f"{plain(beta[-1])} with a linear schedule). Of the variance 1 of Gaussian data, with the "
         f"best possible network, √β z keeps {right:.3f} from pure noise to the end. β z keeps, "
-        f"from pure noise and from t = {rule.start}: {each}. Samples from noise all but end in the "
-        "mean.",
+        f"from pure noise and from t = {rule.start}: {each}. Of such data samples from noise "
+        "all but end in the mean.",
         Effect(whole["linear"], "", sample="variance of a sample from noise, where 1 is right"),
     )
 

@@ -115,7 +115,7 @@ class Alignments(Rule):
             f"{'reaches' if ways == 1 else 'reach'} the stated {self.claimed}. Assigned freely the "
             f"values could win {any_order}"
         )
-        effect = Effect(float(most), f"of {len(best)} columns at most")
+        effect = Effect(float(any_order), f"of {len(best)} columns at most")
         if any_order < self.claimed:
             return Outcome(Verdict.CONTRADICTED, f"{text}.", effect)
         return Outcome(Verdict.NOT_TESTABLE, f"Text and table can agree: {text}.", effect)
@@ -193,7 +193,8 @@ class ClassCeiling(Rule):
     separates the pairs with an AUROC of at most 1 - 1/(2 classes), and only if every reconstruction
     keeps its class. Reproduced: held-out pairs are separated no better than that, give or take the
     tolerance, and the score on test images lies above chance with its interval over categories.
-    Partly: the latter alone, or above chance in the mean. Not testable: a single category.
+    Partly: the latter alone, or pairs as they should be and a score above chance in the mean. Not
+    testable: a single category.
     """
 
     rule: Literal["class_ceiling"]
@@ -215,8 +216,8 @@ class ClassCeiling(Rule):
         found = contrast(images - CHANCE)
         beyond = pairs > self.ceiling + tolerance
         verdict = standing(found, tolerance)
-        if verdict is Verdict.REPRODUCED and beyond.any():
-            verdict = Verdict.PARTLY
+        if beyond.any() and verdict is not Verdict.NOT_TESTABLE:
+            verdict = Verdict.PARTLY if found.low > 0 else Verdict.NOT_REPRODUCED
         return Outcome(
             verdict,
             f"Held-out pairs are told apart with an AUROC of {pairs.mean():.1f} % (mean of "

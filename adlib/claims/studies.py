@@ -16,6 +16,7 @@ import pandas as pd
 from adlib.claims.evidence import Evidence, Rule
 from adlib.claims.sides import (
     ALONE,
+    FEW,
     Contrast,
     Side,
     alike,
@@ -48,13 +49,18 @@ class _Study(Rule):
 
     def outcome(self, verdict: Verdict, text: str, found: Contrast) -> Outcome:
         """Answer; where the one category there is decides nothing, with the command for another."""
-        alone = verdict is Verdict.NOT_TESTABLE
-        return Outcome(
-            verdict,
-            f"{text} {ALONE}" if alone else text,
-            found.effect("points"),
-            self.commands(found.by_category.index) if alone else (),
-            None if np.isnan(found.p_value) else found.p_value,
+        p_value = None if np.isnan(found.p_value) else found.p_value
+        answer = Outcome(verdict, text, found.effect("points"), p_value=p_value)
+        return self.few(found.by_category.index, answer)
+
+    def few(self, there: Collection[str], found: Outcome) -> Outcome:
+        """Withdraw a verdict that rests on one category."""
+        if len(there) >= FEW:
+            return found
+        return found._replace(
+            verdict=Verdict.NOT_TESTABLE,
+            evidence=f"{found.evidence} {ALONE}",
+            commands=self.commands(there),
         )
 
     def not_run(self) -> Outcome:
@@ -150,7 +156,8 @@ class ClassStudy(_Study):
 def _kept(rule: ClassStudy, studies: list[dict[str, Any]], tolerance: float) -> Outcome:
     """Normal images keep their class up to `start`, and lose it from there to the last start.
 
-    Reproduced: a loss up to the tolerance before, a larger one after; partly: one of the two.
+    Reproduced: a loss up to the tolerance before, a larger one after; partly: one of the two; not
+    testable: a single digit.
     """
     starts = sorted(map(int, studies[0]["kept"]))
     kept = {
@@ -160,13 +167,16 @@ def _kept(rule: ClassStudy, studies: list[dict[str, Any]], tolerance: float) -> 
     before, after = kept[0] - kept[rule.start], kept[rule.start] - kept[starts[-1]]
     holds = int(before <= tolerance) + int(after > tolerance)
     verdict = [Verdict.NOT_REPRODUCED, Verdict.PARTLY, Verdict.REPRODUCED][holds]
+    digits = sorted({study["category"] for study in studies})
     each = ", ".join(f"{t}: {share:.1f}" for t, share in kept.items())
-    return Outcome(
-        verdict,
-        f"Share of normal images whose reconstruction a classifier with labels takes for the same "
-        f"class, in percent by t: {each} (mean of "
-        f"{counted(len({study['category'] for study in studies}))}).",
-        Effect(before, "points", sample=f"lost from t = 0 to {rule.start}"),
+    return rule.few(
+        digits,
+        Outcome(
+            verdict,
+            f"Share of normal images whose reconstruction a classifier with labels takes for the "
+            f"same class, in percent by t: {each} (mean of {counted(len(digits))}).",
+            Effect(before, "points", sample=f"lost from t = 0 to {rule.start}"),
+        ),
     )
 
 
@@ -200,18 +210,26 @@ def _lost(rule: ClassStudy, studies: list[dict[str, Any]], tolerance: float) -> 
 
 
 def _negatives(rule: ClassStudy, studies: list[dict[str, Any]], tolerance: float) -> Outcome:
-    """Reproduced: at most a share of `tolerance` percent of the negatives shows the same class."""
+    """Reproduced: at most a share of `tolerance` percent of the negatives shows the same class.
+
+    Partly otherwise: the labeller has to choose a class, so samples that show nothing would give
+    the share of pairs at random too. Not testable: a single digit.
+    """
     share, chance = (
         by_category(studies, lambda study, name=name: 100 * study[name])
         for name in ("same_class", "expected_same_class")
     )
     good = share.mean() <= tolerance
-    return Outcome(
-        Verdict.REPRODUCED if good else Verdict.NOT_REPRODUCED,
-        f"{share.mean():.1f} % of the samples from noise show the class of the image they are "
-        f"paired with, as a classifier with labels sees it; {chance.mean():.1f} % are expected of "
-        f"pairs at random. By digit: {', '.join(f'{n} {v:.1f}' for n, v in share.items())}.",
-        Effect(float(share.mean()), "% of the negatives", sample=counted(len(share))),
+    return rule.few(
+        share.index,
+        Outcome(
+            Verdict.REPRODUCED if good else Verdict.PARTLY,
+            f"{share.mean():.1f} % of the samples from noise show the class of the image they are "
+            f"paired with, as a classifier with labels sees it; {chance.mean():.1f} % are expected "
+            "of pairs at random, and of samples that show no digit too, since the labeller has to "
+            f"choose one. By digit: {', '.join(f'{n} {v:.1f}' for n, v in share.items())}.",
+            Effect(float(share.mean()), "% of the negatives", sample=counted(len(share))),
+        ),
     )
 
 

@@ -64,7 +64,10 @@ def category(name: str, root: Path | None, transform: Transform) -> Category:
     """
     names = categories(root)
     if not isinstance(name, str) or name not in SUBJECTS:
-        raise InputError(f"The category must be one of {', '.join(names)}, found {name!r}.")
+        raise InputError(
+            f"The category must be one of {', '.join(names)} of the data set {NAME}, found "
+            f"{name!r}; --dataset names another data set."
+        )
     folder = cache_dir() / NAME / _version()
     if not (folder / name).is_dir():
         generate(name, folder)

@@ -11,7 +11,7 @@ STATED = {  # what the paper says itself
     ("latent_diffusion", "unet_widths"),
     ("latent_diffusion", "start"),
     ("latent_diffusion", "negatives"),
-    ("latent_diffusion", "edges"),
+    ("latent_diffusion", "classifier_widths"),
 }
 TITLES = {
     "latent_diffusion": "the method",

@@ -70,9 +70,9 @@ def choice_table(
     Returns
     -------
     DataFrame
-        The defaults' level in percent first, then a row a choice and digit: the difference over
-        the seeds that both have. A study of pairs looks at the default's reconstructions, so only
-        the classifier's column is filled.
+        The defaults' level in percent first, then a row a choice and digit that were run: the
+        difference over the seeds that both have. A study of pairs looks at the default's
+        reconstructions, so only the classifier's column is filled.
     """
     rows = []
     for category in asked:
@@ -81,7 +81,8 @@ def choice_table(
     for choice in CHOICES:
         for category in asked:
             cells = _changes(runs, found, choice, category)
-            rows.append({"what differs": choice.name, "digit": category} | cells)
+            if set(cells.values()) - {NOT_RUN, NOTHING}:
+                rows.append({"what differs": choice.name, "digit": category} | cells)
     return pd.DataFrame(rows)
 
 

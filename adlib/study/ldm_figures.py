@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from adlib.study import figures, ldm_tables
 from adlib.study.ldm_pictures import Pictures
@@ -142,7 +142,9 @@ def curves(drawn: Sequence[Mapping[str, Mapping[str, Sequence[float]]]]) -> Figu
             losses = np.concatenate([np.asarray(line["loss"], float) for line in lines])
             if losses.min() > 0 and losses.max() > WIDE * losses.min():
                 ax.set_yscale("log")
-                ax.yaxis.set_minor_formatter(NullFormatter())
+                ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                ax.yaxis.set_minor_locator(NullLocator())
             ax.tick_params(which="both", labelsize=SMALL)
             ax.locator_params(axis="x", nbins=3)
         else:

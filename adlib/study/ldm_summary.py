@@ -35,7 +35,7 @@ def relation(runs: pd.DataFrame, layout: Layout) -> str:
     low, high = int(found["n_train"].min()), int(found["n_train"].max())
     train = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     return (
-        f"Recorded with the preset *small*, categories of {len(layout.categories)}: {counts}. "
+        f"Recorded with the preset *small*, of {len(layout.categories)} categories: {counts}. "
         f"Training images: {train}, of normal classes only and without their labels; test images: "
         f"{int(found['n_test'].max()):,}, the official test set."
     )

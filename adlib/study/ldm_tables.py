@@ -91,6 +91,12 @@ class Layout(NamedTuple):
         """Every category of every reading."""
         return [name for names in self.readings.values() for name in names]
 
+    def apart(self) -> dict[str, Layout]:
+        """Return each reading as a table of its own: at most one of them is what was printed."""
+        return {
+            title: self._replace(readings={title: names}) for title, names in self.readings.items()
+        }
+
 
 MNIST = Layout("mnist", "Table 1", tuple("0123456789"), {"ours": tuple("0123456789")})
 CIFAR10 = Layout(
