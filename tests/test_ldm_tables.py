@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from adlib import parameters, report
 from adlib.datasets import cifar10
-from adlib.study import ldm_summary, ldm_tables
+from adlib.study import ldm_summary
 from adlib.study import ldm_tables as tables
 from adlib.study.ldm_tables import CIFAR10, MNIST, SCORES, Score
 from adlib.study.tables import NOT_RUN, NOTHING
@@ -292,9 +292,9 @@ def test_every_score_of_a_figure_is_one_that_the_methods_record():
 
 
 def test_readings_apart_are_the_table_in_parts():
-    parts = ldm_tables.CIFAR10.apart()
+    parts = CIFAR10.apart()
     assert [one.categories for one in parts.values()] == [
-        list(names) for names in ldm_tables.CIFAR10.readings.values()
+        list(names) for names in CIFAR10.readings.values()
     ]
-    assert sum((one.categories for one in parts.values()), []) == ldm_tables.CIFAR10.categories
-    assert {one.columns for one in parts.values()} == {ldm_tables.CIFAR10.columns}
+    assert sum((one.categories for one in parts.values()), []) == CIFAR10.categories
+    assert {one.columns for one in parts.values()} == {CIFAR10.columns}
