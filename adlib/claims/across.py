@@ -106,8 +106,8 @@ class Across(_Sides):
 class Near(_Sides):
     """Are both sides alike in each category, give or take the tolerance?
 
-    Between two runs the tolerance is at least what `room` allows. Reproduced: in each; partly: in
-    at least half of them; not testable: a single category.
+    Reproduced: in each; partly: in at least half of them, or between two runs in none by more than
+    seeds alone do; not testable: a single category.
     """
 
     rule: Literal["near"]
@@ -117,14 +117,14 @@ class Near(_Sides):
         values = self.found(evidence)
         if values.empty:
             return self.missing(evidence)
-        why = ""
+        allowed, why = tolerance, ""
         if self.b is not None and self.b.run != self.a.run:
-            tolerance, why = room(evidence, self.b, tolerance)
+            allowed, why = room(evidence, self.b, tolerance)
         good = int((values.abs() <= tolerance).sum())
         effect = contrast(values).effect(unit_of(self.a.column))
         return self.outcome(
             evidence,
-            alike(values, tolerance),
+            alike(values, tolerance, allowed),
             f"{self}: {good} of {counted(len(values))} within ±{plain(tolerance)}{why}; by "
             f"category {listed(values)}.",
             effect,

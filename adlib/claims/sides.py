@@ -11,7 +11,7 @@ from scipy import stats
 
 from adlib.claims.commands import commands
 from adlib.claims.evidence import METRIC_NAMES, Evidence, RunText
-from adlib.claims.verdict import Effect, Outcome, Verdict, joined, signed
+from adlib.claims.verdict import Effect, Outcome, Verdict, joined, plain, signed
 
 FEW = 2  # categories that an interval needs
 ALONE = "One category decides nothing."
@@ -95,30 +95,32 @@ def standing(found: Contrast, tolerance: float) -> Verdict:
     return (Verdict.NOT_REPRODUCED, Verdict.PARTLY, Verdict.REPRODUCED)[holds]
 
 
-def alike(values: pd.Series, tolerance: float) -> Verdict:
-    """Judge differences that should be 0: reproduced where all are, partly where half of them.
+def alike(values: pd.Series, tolerance: float, allowed: float) -> Verdict:
+    """Judge differences that should be 0.
 
-    Not testable: a single category.
+    Reproduced: all are, give or take the tolerance. Partly: half of them are, or all are no larger
+    than what seeds alone do, so that nothing can be told. Not testable: a single category.
     """
     if len(values) < FEW:
         return Verdict.NOT_TESTABLE
     good = int((values.abs() <= tolerance).sum())
     if good == len(values):
         return Verdict.REPRODUCED
-    return Verdict.PARTLY if 2 * good >= len(values) else Verdict.NOT_REPRODUCED
+    drowned = bool((values.abs() <= allowed).all())
+    return Verdict.PARTLY if 2 * good >= len(values) or drowned else Verdict.NOT_REPRODUCED
 
 
 def room(evidence: Evidence, side: Side, tolerance: float) -> tuple[float, str]:
-    """Widen a tolerance to what seeds alone do to a difference, where that is more.
+    """Return what seeds alone do to a difference, or the tolerance where that is more.
 
     A choice that trains a network anew moves a score as another seed would. The spread over seeds
     is pooled over the categories with several; a difference of two runs has sqrt(2) of it, and
-    twice that is allowed.
+    twice that is what seeds alone do.
 
     Returns
     -------
     float, str
-        The tolerance, and in words where it comes from.
+        In the unit of the tolerance, and in words; no words where it is the tolerance.
     """
     by_seed = _by_place(evidence, side)
     groups = [values for _, values in by_seed.groupby(level="category") if len(values) > 1]
@@ -130,8 +132,8 @@ def room(evidence: Evidence, side: Side, tolerance: float) -> tuple[float, str]:
     if allowed <= tolerance:
         return tolerance, ""
     return allowed, (
-        f" (twice the spread that seeds alone give a difference, from {counted(len(groups))} with "
-        "several)"
+        f"; seeds alone give ±{plain(allowed)}, twice their spread on {counted(len(groups))} with "
+        "several"
     )
 
 

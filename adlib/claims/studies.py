@@ -111,17 +111,16 @@ class PairStudy(_Study):
         values = (ours - theirs).dropna()
         if values.empty:
             return self.not_run()
-        found, why = contrast(values), ""
+        found, allowed, why = contrast(values), tolerance, ""
         if self.alike:
-            tolerance, why = room(evidence, Side(run="latent_diffusion"), tolerance)
-            why = f"; allowed are ±{plain(tolerance)}{why}"
+            allowed, why = room(evidence, Side(run="latent_diffusion"), tolerance)
         levels = ", ".join(
             f"{name} {ours[name]:.1f} against {theirs[name]:.1f}" for name in values.index
         )
         less = " of the logit less that of the image with itself" if self.less else ""
         other = "chance" if self.chance else "that with the paper's pairs"
         return self.outcome(
-            alike(values, tolerance) if self.alike else standing(found, tolerance),
+            alike(values, tolerance, allowed) if self.alike else standing(found, tolerance),
             f"Image AUROC{less} at t = {self.start} with *{self.variant}* minus "
             f"{other}: "
             f"{found.effect('points')}; by digit {levels}{why}; the mean is "
