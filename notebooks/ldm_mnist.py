@@ -127,7 +127,7 @@ figures.svg(
 # ## Reconstructions, as in Fig. 3
 #
 # Read it downwards: a held-out digit that is still itself below t = 200 has not been found out. The samples at the
-# bottom are the kind of picture that the classifier learns to call different: most of them are strokes and no digit.
+# bottom are the kind of picture that the classifier learns to call different; look whether they are digits at all.
 
 # %% mystnb={"image": {"alt": "Grid of small pictures: five normal digits, three held-out zeros and three pictures of other data in columns; the inputs and their reconstructions from t = 0 to 500 in rows; below, sixteen samples.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-reconstructions", "caption": "Reconstructions from t = 0 (the VQ model alone) to 500 with digit 0 held out, and samples from noise. Chosen by rule: the first test image of each of the first five normal digits, the first three zeros, and grey thumbnails of the embedded data. Digits: MNIST (Y. LeCun, C. Cortes, C. J. C. Burges), CC BY-SA 3.0; the reconstructions are derived from them and under the same licence."}} tags=["remove-input"]
 figures.svg(
