@@ -36,13 +36,7 @@ seed: int = 0  # of everything random in the live run [0..]
 results: str = "results"  # folder of records and studies
 
 # %% [markdown]
-# ## Which pairs help?
-#
-# Same compression model, same diffusion, same reconstructions of the same test images: only the pairs that the
-# classifier learns from differ. MNIST with one digit held out, preset *small*. A pair is "the same" if it is an image
-# and its own reconstruction from t = 200 (*same: every t*: from t = 100 to 500 in turn). The second half of a
-# "different" pair is what the row says. (Pictures are rounded to 8 bits before they are compared, which moves an AUROC
-# by a few tenths against the record of the same digit.)
+# ## In short
 
 # %% tags=["remove-input"]
 import warnings
@@ -64,6 +58,18 @@ from adlib.study.patchcore_pages import not_run
 warnings.filterwarnings("ignore", message="IProgress not found")  # pages show no progress bars
 runs = records.table(results)
 pairs, labelled = ldm_ablation.pair_runs(results), ldm_ablation.class_runs(results)
+Markdown(ldm_ablation_pages.in_short(pairs, labelled, runs))
+
+# %% [markdown]
+# ## Which pairs help?
+#
+# Same compression model, same diffusion, same reconstructions of the same test images: only the pairs that the
+# classifier learns from differ. MNIST with one digit held out, preset *small*. A pair is "the same" if it is an image
+# and its own reconstruction from t = 200 (*same: every t*: from t = 100 to 500 in turn). The second half of a
+# "different" pair is what the row says. (Pictures are rounded to 8 bits before they are compared, which moves an AUROC
+# by a few tenths against the record of the same digit.)
+
+# %% tags=["remove-input"]
 Markdown(
     "\n\n".join(
         (

@@ -28,10 +28,10 @@ from adlib.claims.latent_diffusion import (
     wins_in_order,
 )
 from adlib.claims.printed import TableOrder
-from adlib.claims.sides import score_name
 from adlib.claims.studies import ClassStudy, PairStudy
 from adlib.claims.values import TableValues
 from adlib.datasets.cifar10 import READINGS
+from adlib.diffusion.score_names import score_name
 from adlib.errors import InputError
 
 METHOD = "latent_diffusion"

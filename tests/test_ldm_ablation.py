@@ -239,6 +239,31 @@ def test_what_labels_say_is_computed(results):
     assert "mean over digit 0: *another class; same: any image of the class (labels)* 85.0" in text
 
 
+def test_in_short_is_computed(results, runs):
+    variants = [("noise", 40.0), ("other", 60.0), ("later", 45.0)]
+    found = pd.DataFrame(
+        [
+            (digit, 0, name, "200", level + 5 * place, np.nan, 99.0)
+            for place, digit in enumerate(ablation.ASKED)
+            for name, level in variants
+        ],
+        columns=["category", "seed", "variant", "start", "auroc", "less", "pairs"],
+    )
+    text = pages.in_short(found, ablation.class_runs(results), runs)
+    assert (
+        "held-out pairs apart (99.0)" in text and "with 45.0, mean over digits 0, 1 and 4" in text
+    )
+    assert "best of 2 other kinds, *another image, reconstructed*, has 65.0" in text
+    assert "Above chance on every digit: 1 of 3." in text
+    assert "moves a digit by up to 10.0 points" in text  # 40 and 50
+    assert "its class in 60.0% of the reconstructions, normal digits in 90.0%" in text
+    assert "best have 85.0 (*another class; same: any image of the class (labels)*" in text
+    assert "2 digits: classifier, t = 200 57.5" in text
+    assert "*DDIM, 20 indices a step instead of 50*: +3.0 points" in text
+    nothing = pages.in_short(found.iloc[:0], {}, pd.DataFrame())
+    assert nothing == "No ablation is recorded yet."
+
+
 # -- records
 
 

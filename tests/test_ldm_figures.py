@@ -16,7 +16,14 @@ from test_ldm_tables import made
 from adlib import datasets, records
 from adlib.diffusion.detector import LatentDiffusionDetector
 from adlib.errors import InputError
-from adlib.study import figures, ldm_figures, ldm_pictures, ldm_summary, ldm_tables
+from adlib.study import (
+    figures,
+    ldm_ablation,
+    ldm_figures,
+    ldm_pictures,
+    ldm_summary,
+    ldm_tables,
+)
 from adlib.study.ldm_pictures import ANOMALOUS, NORMAL, OTHER, Pictures
 from adlib.study.ldm_tables import MNIST
 
@@ -63,7 +70,12 @@ def test_the_strip_is_ordered_by_the_control():
     assert [t.get_text() for t in ax.get_yticklabels()] == list("0123456789")
     dots = line(ax, "autoencoder").get_xydata()
     assert {y: x for x, y in dots} == pytest.approx({d: 50 * (d + 1) / 12 for d in range(10)})
-    assert len({(style[0], style[1]) for style in ldm_figures.STYLES.values()}) == 7
+
+
+def test_every_score_of_a_figure_has_a_style_of_its_own():
+    drawn = {**ldm_tables.SCORES, **ldm_ablation.PLAIN}
+    assert set(drawn) == set(ldm_figures.STYLES)
+    assert len(set(ldm_figures.STYLES.values())) == len(drawn)
 
 
 def test_lines_against_the_start_and_their_mean():

@@ -282,8 +282,8 @@ def test_without_any_record_every_table_stands(printed):
 def test_metrics_of_a_live_run():
     found = tables.live({"image_auroc": 0.5, "auroc_ink": 0.25, "auroc_vq": 0.75, "ratio_vq": 2,
                          "ink_vq": -0.5})  # fmt: skip
-    assert found.loc["vq"].tolist() == ["75.0", "2.00", "-0.50"]
-    assert found.loc["ink"].tolist() == ["25.0", NOTHING, NOTHING]
+    assert found.loc["vq"].tolist() == ["the error without diffusion", "75.0", "2.00", "-0.50"]
+    assert found.loc["ink"].tolist() == ["the brightness", "25.0", NOTHING, NOTHING]
 
 
 def test_every_score_of_a_figure_is_one_that_the_methods_record():

@@ -12,6 +12,7 @@ from scipy import stats
 from adlib.claims.commands import commands
 from adlib.claims.evidence import METRIC_NAMES, Evidence, RunText
 from adlib.claims.verdict import Effect, Outcome, Verdict, joined, plain, signed
+from adlib.diffusion.score_names import score_name
 
 FEW = 2  # categories that an interval needs
 ALONE = "One category decides nothing."
@@ -158,28 +159,6 @@ def said(column: str) -> str:
         return METRIC_NAMES.get(column, column.replace("_", " "))
     words = {"auroc": "AUROC of", "ratio": "error ratio of"}[kind]
     return f"{words} {score_name(score)}"
-
-
-def score_name(score: str) -> str:
-    """Write the name of a score in words: ``pixel_t200`` is an error after noise up to t = 200."""
-    name, _, start = score.rpartition("_t")
-    if name and start.isdecimal():
-        return f"{_SCORES.get(name, name)} at t = {start}"
-    return _SCORES.get(score, score.replace("_", " "))
-
-
-_SCORES = {
-    "pixel": "the pixel error",
-    "latent": "the latent error",
-    "classifier": "the classifier",
-    "vq": "the error without diffusion",
-    "ink": "the brightness",
-    "classifier_itself": "the classifier on an image and itself",
-    "classifier_vq": "the classifier without diffusion",
-    "zscore_pixel": "the mean z-score of pixel errors",
-    "zscore_latent": "the mean z-score of latent errors",
-    "pixel_per_ink": "the pixel error over brightness",
-}
 
 
 def listed(values: pd.Series) -> str:

@@ -8,11 +8,12 @@ import pandas as pd
 
 from adlib.claims import Evidence
 from adlib.claims.commands import commands
-from adlib.claims.sides import Side, contrast, counted, differences, score_name
+from adlib.claims.sides import Side, contrast, counted, differences
 from adlib.claims.studies import by_category
 from adlib.claims.verdict import joined, signed
 from adlib.datasets.cifar10 import PRINTED, READINGS
 from adlib.datasets.classes import one_each
+from adlib.diffusion.score_names import score_name
 from adlib.fragments.markdown import code, escape, table
 from adlib.report import mean_sd
 

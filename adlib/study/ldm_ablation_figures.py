@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from adlib.study import figures, ldm_ablation, ldm_classes
 from adlib.study.ldm_ablation import ITSELF, TITLES
 from adlib.study.ldm_ablation_live import LivePairs
+from adlib.study.ldm_figures import STYLES
 from adlib.study.ldm_tables import CIFAR10, MNIST, START
 from adlib.study.tables import NOT_RUN
 
@@ -160,7 +161,8 @@ def by_category(runs: pd.DataFrame) -> Figure:
     scores = found[list(ldm_ablation.PLAIN)]
     ax.axvline(50, color=GREY, linewidth=1.2, linestyle="--")
     ax.hlines(rows, scores.min(axis=1), scores.max(axis=1), color=GREY, linewidth=0.8, alpha=0.7)
-    for title, color, marker in zip(scores, figures.PALETTE, "*o^P", strict=False):
+    for title in scores:
+        color, marker = STYLES[title]
         size = 10 if marker == "*" else 6.5
         ax.plot(scores[title], rows, marker, color=color, markersize=size, label=title)
     names = [f"MNIST {name}" for name in parts[0].index]
@@ -176,8 +178,8 @@ def against_ink(runs: pd.DataFrame) -> Figure:
     On the diagonal a score says what the ink says; CIFAR-10's sets are small grey squares.
     """
     shown = list(ldm_ablation.INKED)
-    rows = -(-len(shown) // 3)
-    fig, axes = figures.figure(7, 2.6 * rows + 0.3, rows, 3, sharex=True, sharey=True)
+    rows = -(-len(shown) // 2)
+    fig, axes = figures.figure(5.6, 2.7 * rows + 0.3, rows, 2, sharex=True, sharey=True)
     digits, sets = (
         ldm_ablation.by_score(runs, layout, ldm_ablation.INKED) for layout in (MNIST, CIFAR10)
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from adlib.study import ldm_classes, ldm_tables
+from adlib.study import ldm_ablation_choices, ldm_classes, ldm_tables
 from adlib.study.ldm_ablation import (
     ASKED,
     INKED,
@@ -27,6 +27,87 @@ from adlib.study.ldm_tables import CIFAR10, MNIST, START, Score
 
 CHANCE = 50.0  # AUROC, percent
 CLEAR = 2.0  # points; twice the standard error at chance with 1,000 of 10,000 images
+
+
+def in_short(found: pd.DataFrame, labelled: dict[str, dict[str, Any]], runs: pd.DataFrame) -> str:
+    """Say in Markdown what the ablations answer, a line a question; every number computed."""
+    lines = (
+        _pairs_in_short(found, runs),
+        _labels_in_short(labelled),
+        _plain_in_short(runs),
+        _choices_in_short(found, runs),
+    )
+    return "\n".join(f"- {line}" for line in lines if line) or "No ablation is recorded yet."
+
+
+def _pairs_in_short(found: pd.DataFrame, runs: pd.DataFrame) -> str:
+    values = {name: of for name in TITLES if len(of := at(found, name).reindex(ASKED).dropna())}
+    whole = {name: of for name, of in values.items() if len(of) == len(ASKED)}
+    if PAPER not in whole or len(whole) < 2:
+        return ""
+    paper = whole.pop(PAPER)
+    best = max(whole, key=lambda name: whole[name].mean())
+    passed = sum(bool((of > CHANCE + CLEAR).all()) for of in [paper, *whole.values()])
+    widest = max((max(v) - min(v) for v in _by_seed(runs, ASKED).values()), default=0.0)
+    told = found[found["variant"] == PAPER]["pairs"]
+    return (
+        f"**Pairs.** The paper's teach the classifier to tell held-out pairs apart "
+        f"({told.mean():.1f}) and the held-out digit from the others with {paper.mean():.1f}, "
+        f"mean over digits {_joined(ASKED)}. The best of {len(whole)} other kinds, "
+        f"*{TITLES[best]}*, has {whole[best].mean():.1f}. Above chance on every digit: {passed} of "
+        f"{len(whole) + 1}."
+        + (f" Another seed alone moves a digit by up to {widest:.1f} points." if widest else "")
+    )
+
+
+def _labels_in_short(labelled: dict[str, dict[str, Any]]) -> str:
+    known = [labelled[c] for c in ASKED if c in labelled]
+    if not known:
+        return ""
+    kept = [
+        np.mean([s["kept"][str(START)][kind] for s in known]) for kind in ("anomalous", "normal")
+    ]
+    means = {
+        (LABELLED[name], t): np.mean([s["auroc"][name][str(t)] for s in known]) * 100
+        for name in LABELLED
+        for t in ldm_classes.COMPARED
+    }
+    (kind, t), top = max(means.items(), key=lambda item: item[1])
+    return (
+        f"**What a judge of classes could find.** After t = {START} the held-out digit still shows "
+        f"its class in {kept[0]:.1%} of the reconstructions, normal digits in {kept[1]:.1%}: there "
+        f"is little to see. Of all pairs of that study, those made by labels among them, the best "
+        f"have {top:.1f} (*{kind}*, at t = {t})."
+    )
+
+
+def _plain_in_short(runs: pd.DataFrame) -> str:
+    parts = []
+    for layout, what in ((MNIST, "digits"), (CIFAR10, "sets of CIFAR-10")):
+        wide = by_score(runs, layout, INKED)
+        if wide.empty:
+            continue
+        listed = ", ".join(
+            f"{title} {wide[title].mean():.1f}" for title in (*PLAIN, "VQ model alone")
+        )
+        parts.append(f"{len(wide)} {what}: {listed}")
+    return f"**Classifier or plain error.** Means over {'; '.join(parts)}." if parts else ""
+
+
+def _choices_in_short(found: pd.DataFrame, runs: pd.DataFrame) -> str:
+    table = ldm_ablation_choices.choice_table(runs, found).iloc[:, :3]
+    table.columns = ["choice", "digit", "change"]
+    changed = table.iloc[len(ldm_ablation_choices.VARIED) :]
+    changed = changed.assign(change=pd.to_numeric(changed["change"], errors="coerce")).dropna()
+    if changed.empty:
+        return ""
+    means = changed.groupby("choice", sort=False)["change"].agg(["mean", "min", "max"])
+    top = means["mean"].abs().idxmax()
+    return (
+        f"**Other choices.** Of {len(means)} the one that changes the classifier's AUROC most is "
+        f"*{top}*: {means['mean'][top]:+.1f} points in the mean, "
+        f"{means['min'][top]:+.1f} to {means['max'][top]:+.1f} by digit."
+    )
 
 
 def pair_summary(found: pd.DataFrame, runs: pd.DataFrame, asked: Sequence[str] = ASKED) -> str:
@@ -76,16 +157,20 @@ def _over_starts(found: pd.DataFrame, known: list[str], names: list[str]) -> str
 
 def _spread(runs: pd.DataFrame, asked: Sequence[str]) -> str:
     """Say how far seeds alone move the classifier with the paper's pairs."""
-    score = Score(METHOD, f"classifier_t{START}")
-    found = {c: ldm_tables.auroc(runs, "mnist", c, score) for c in asked}
     parts = [
         f"digit {c} {', '.join(f'{v:.1f}' for v in values)}"
-        for c, values in found.items()
-        if len(values) > 1
+        for c, values in _by_seed(runs, asked).items()
     ]
     if not parts:
         return ""
     return f"How little a difference means: seeds alone give {'; '.join(parts)} with these pairs."
+
+
+def _by_seed(runs: pd.DataFrame, asked: Sequence[str]) -> dict[str, pd.Series]:
+    """Return the classifier's AUROC at t = 200, a value a seed, of digits that have several."""
+    score = Score(METHOD, f"classifier_t{START}")
+    found = {c: ldm_tables.auroc(runs, "mnist", c, score) for c in asked}
+    return {c: values for c, values in found.items() if len(values) > 1}
 
 
 def class_summary(found: dict[str, dict[str, Any]], asked: Sequence[str] = ASKED) -> str:

@@ -12,16 +12,24 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from adlib.study import figures, ldm_tables
 from adlib.study.ldm_pictures import Pictures
-from adlib.study.ldm_tables import KINDS, SCORES, START
+from adlib.study.ldm_tables import KINDS, START
 from adlib.study.tables import NOT_RUN
 
 GREY = "0.5"
 SMALL = 10
+BLUE, RED, GREEN, BROWN, PINK, SKY = figures.PALETTE
 STYLES = {
-    title: (color, marker)
-    for title, color, marker in zip(SCORES, (*figures.PALETTE, GREY), "osD^vP*", strict=True)
+    f"classifier, t = {START}": (RED, "*"),
+    f"pixel error, t = {START}": (BLUE, "o"),
+    f"latent error, t = {START}": (GREEN, "^"),
+    "pixel error, z-scores over t": (BROWN, "P"),
+    "VQ model alone": (GREY, "s"),
+    "autoencoder": (BROWN, "D"),
+    "AnoDDPM": (PINK, "v"),
+    "DDPM, z-scores": (SKY, "P"),
 }
-"""Colour and marker of each score."""
+"""Colour and marker of each score, the same in every figure of the chapter."""
+KIND_COLORS = {"pixel": BLUE, "latent": GREEN, "classifier": RED}
 WIDE = 8  # ratio of losses from which an axis is logarithmic
 GAP = 2  # pixels between two images of a mosaic
 PER_ROW = 8  # samples
@@ -55,7 +63,7 @@ def strip(found: pd.DataFrame, what: str, control: str) -> Figure:
     ax.axvline(50, color=GREY, linewidth=1)
     ax.plot(ink, range(len(order)), "-", color="black", linewidth=1.6, label=f"{control}: no model")
     for title, of in found.groupby("score", sort=False):
-        color, marker = STYLES.get(title, (GREY, "x"))
+        color, marker = STYLES[title]
         size = 9 if marker == "*" else 6.5
         ax.plot(
             of["auroc"], of["category"].map(places), marker, color=color, markersize=size,
@@ -76,8 +84,8 @@ def against_start(found: pd.DataFrame) -> Figure:
         ``ldm_tables.by_start()``. The mean is over the categories; t = 0 is the VQ model alone.
     """
     fig, axes = figures.figure(7, 3.4, 1, len(KINDS), sharey=True)
-    for ax, kind, color in zip(axes, KINDS, figures.PALETTE, strict=False):
-        of = found[found["kind"] == kind]
+    for ax, kind in zip(axes, KINDS, strict=True):
+        of, color = found[found["kind"] == kind], KIND_COLORS[kind]
         ax.axhline(50, color=GREY, linewidth=1)
         ax.axvline(START, color=GREY, linewidth=1.2, linestyle="--")
         for _, one in of.groupby("category"):

@@ -16,6 +16,7 @@ import pandas as pd
 
 from adlib import parameters, report
 from adlib.datasets import cifar10
+from adlib.diffusion.score_names import score_name
 from adlib.evaluate import METHODS as DETECTORS
 from adlib.report import by_seed
 from adlib.study.tables import NOT_RUN, NOTHING
@@ -463,11 +464,15 @@ def training_table(runs: pd.DataFrame, layout: Layout) -> pd.DataFrame:
 
 
 def live(measured: Mapping[str, float]) -> pd.DataFrame:
-    """Lay out the metrics of one live run: a row a score; AUROC in percent, ratio, correlation."""
+    """Lay out the metrics of one live run: a row a score, by its name in a record and in words.
+
+    AUROC in percent, error ratio, correlation with the brightness.
+    """
     names = [key.removeprefix("auroc_") for key in measured if key.startswith("auroc_")]
     return pd.DataFrame(
         {
             name: {
+                "what it is": score_name(name),
                 "AUROC": f"{measured[f'auroc_{name}'] * 100:.1f}",
                 "anomalous / normal": _number(measured.get(f"ratio_{name}")),
                 "with brightness": _number(measured.get(f"ink_{name}"), "+.2f"),
