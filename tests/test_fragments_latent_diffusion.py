@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from test_claims_latent_diffusion import DIGITS, METHOD, flat, pair_studies, rows_of
+from test_claims_latent_diffusion import (
+    DIGITS,
+    METHOD,
+    class_studies,
+    flat,
+    pair_studies,
+    rows_of,
+)
 
 from adlib import parameters
 from adlib.claims import Evidence
@@ -64,6 +71,18 @@ def test_the_answer_says_what_the_records_say():
     assert "2.0 million weights" in text
     (line,) = [one for one in text.splitlines() if one.startswith("| error ratio of the pixel")]
     assert line.split("|")[2:4] == [" 1.20 ", " 1.10 "]
+
+
+def test_the_answer_says_what_a_judge_of_classes_would_find():
+    kept = {0: 0.97, 100: 0.97, 200: 0.96, 300: 0.9, 400: 0.8, 500: 0.5}
+    studies = class_studies(kept)
+    for study in studies["classes"]:
+        study["kept"] = {t: of | {"anomalous": of["normal"] / 2} for t, of in study["kept"].items()}
+    text = latent_diffusion_answer(evidence(made(), studies=studies))
+    assert "has an AUROC of 74.0 % at t = 200" in text
+    assert "at most 74.2 %, at t = 100" in text
+    other = latent_diffusion_answer(evidence(made()))
+    assert "find?** Not run: `python -m adlib.study.ldm_classes" in other
 
 
 def test_the_answer_says_how_far_seeds_move_the_score():

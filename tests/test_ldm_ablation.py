@@ -11,6 +11,7 @@ import pytest
 from made_runs import row, table
 from tiny_diffusion import QUICK
 
+from adlib import metrics
 from adlib.diffusion.detector import LatentDiffusionDetector
 from adlib.errors import InputError
 from adlib.parameters import check, read_assignments
@@ -239,6 +240,15 @@ def test_what_labels_say_is_computed(results):
     assert "mean over digit 0: *another class; same: any image of the class (labels)* 85.0" in text
 
 
+def test_a_judge_of_classes_has_the_auroc_of_his_two_answers(results):
+    study = ablation.class_runs(results)["0"]
+    lost = np.r_[np.arange(50) < 20, np.arange(100) < 10]  # 60 % and 90 % keep their class
+    expected = metrics.auroc(np.repeat([1, 0], [50, 100]), lost.astype(np.float32))
+    assert ablation.judge(study, 200) == pytest.approx(100 * expected) == pytest.approx(65)
+    found = ablation.class_table(ablation.class_runs(results), ("0", "1"))
+    assert found.loc[ablation.JUDGE].tolist() == ["65.0 / 65.0 / 70.0", "not run"]
+
+
 def test_in_short_is_computed(results, runs):
     variants = [("noise", 40.0), ("other", 60.0), ("later", 45.0)]
     found = pd.DataFrame(
@@ -257,6 +267,7 @@ def test_in_short_is_computed(results, runs):
     assert "Above chance on every digit: 1 of 3." in text
     assert "moves a digit by up to 10.0 points" in text  # 40 and 50
     assert "its class in 60.0% of the reconstructions, normal digits in 90.0%" in text
+    assert "has an AUROC of 65.0, and 70.0 at t = 500" in text
     assert "best have 85.0 (*another class; same: any image of the class (labels)*" in text
     assert "2 digits: classifier, t = 200 57.5" in text
     assert "*DDIM, 20 indices a step instead of 50*: +3.0 points" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -16,6 +17,7 @@ from adlib.datasets.classes import one_each
 from adlib.diffusion.score_names import score_name
 from adlib.fragments.markdown import code, escape, table
 from adlib.report import mean_sd
+from adlib.study.ldm_ablation import judge
 
 METHOD = "latent_diffusion"
 RIVALS = {"autoencoder": "autoencoder", "anoddpm": "AnoDDPM", "ddpm": "DDPM"}
@@ -48,6 +50,7 @@ def latent_diffusion_answer(evidence: Evidence) -> str:
         f"- **Identity shortcut avoided?** {shortcut(mnist)}",
         f"- **Is t = 200 right?** {best_start(mnist)}",
         f"- **Does the classifier compare classes?** {classifier(mnist)}",
+        f"- **What could a comparison of classes find?** {class_judge(mnist)}",
         f"- **Do other pairs make it work?** {other_pairs(mnist)}",
         f"- **How far does another seed move the classifier's AUROC?** {by_seeds(mnist)}",
     ]
@@ -135,6 +138,23 @@ def classifier(evidence: Evidence) -> str:
     )
 
 
+def class_judge(evidence: Evidence) -> str:
+    """Say what one would detect who reads the classes right, on the digits that were studied."""
+    studies = _small(evidence, "classes")
+    if not studies:
+        return (
+            "Not run: `python -m adlib.study.ldm_classes --dataset mnist --root DIR --category 0`."
+        )
+    levels = pd.DataFrame({t: by_category(studies, lambda s, t=t: judge(s, t)) for t in STARTS})
+    means = levels.mean()
+    each = ", ".join(f"{name} {value:.1f}" for name, value in levels[200].items())
+    return (
+        f"A labeller from outside, who knows the class of the image and says only whether the "
+        f"reconstruction has lost it, has an AUROC of {means[200]:.1f} % at t = 200 (by held-out "
+        f"digit: {each}; chance: 50), and at most {means.max():.1f} %, at t = {means.idxmax()}."
+    )
+
+
 def by_seeds(evidence: Evidence) -> str:
     """Say how far another seed alone moves the classifier's AUROC, where several were run."""
     found = evidence.values(METHOD, "", "image_auroc")
@@ -200,11 +220,7 @@ def by_pairs(evidence: Evidence) -> str:
 
 def _pair_levels(evidence: Evidence) -> pd.DataFrame:
     """Return image AUROC in percent: a row a digit, a column a variant that was run on all."""
-    found = [
-        study
-        for study in evidence.studies.get("pairs", [])
-        if (study["dataset"], study["preset"]) == (evidence.dataset, "small")
-    ]
+    found = _small(evidence, "pairs")
     columns = {
         variant: by_category(
             found, lambda study, v=variant: 100 * study["variants"][v]["auroc"]["200"]
@@ -212,6 +228,15 @@ def _pair_levels(evidence: Evidence) -> pd.DataFrame:
         for variant in PAIRS
     }
     return pd.DataFrame({n: c for n, c in columns.items() if len(c)}).dropna(axis=1)
+
+
+def _small(evidence: Evidence, kind: str) -> list[dict[str, Any]]:
+    """Return the studies of a kind that were made on this data set with the preset small."""
+    return [
+        study
+        for study in evidence.studies.get(kind, [])
+        if (study["dataset"], study["preset"]) == (evidence.dataset, "small")
+    ]
 
 
 def digits(evidence: Evidence) -> str:

@@ -42,6 +42,7 @@ LABELLED = {
     "same class": "another class; same: any image of the class (labels)",
 }
 """Variant of ``ldm_classes`` -> what its classifier learns to call different."""
+JUDGE = "no classifier: has the class gone, says the labeller"
 PLAIN = {
     f"classifier, t = {START}": Score(METHOD, f"classifier_t{START}"),
     f"pixel error, t = {START}": Score(METHOD, f"pixel_t{START}"),
@@ -202,20 +203,40 @@ def class_table(found: dict[str, dict[str, Any]], asked: Sequence[str] = ASKED) 
     Returns
     -------
     DataFrame
-        AUROC in percent on the other half of the test images at t = 200 / 400 / 500.
+        AUROC in percent on the other half of the test images at t = 200 / 400 / 500; last what
+        `judge` has.
     """
-    table = {
-        f"digit {c}": {
-            title: " / ".join(
-                f"{found[c]['auroc'][name][str(t)] * 100:.1f}" for t in ldm_classes.COMPARED
-            )
-            if c in found
-            else NOT_RUN
+    table = {}
+    for c in asked:
+        if c not in found:
+            table[f"digit {c}"] = dict.fromkeys([*LABELLED.values(), JUDGE], NOT_RUN)
+            continue
+        values = {
+            title: [found[c]["auroc"][name][str(t)] * 100 for t in ldm_classes.COMPARED]
             for name, title in LABELLED.items()
         }
-        for c in asked
-    }
-    return pd.DataFrame(table, index=list(LABELLED.values()))
+        values[JUDGE] = [judge(found[c], t) for t in ldm_classes.COMPARED]
+        table[f"digit {c}"] = {
+            title: " / ".join(f"{value:.1f}" for value in of) for title, of in values.items()
+        }
+    return pd.DataFrame(table, index=[*LABELLED.values(), JUDGE])
+
+
+def judge(study: dict[str, Any], start: int) -> float:
+    """Return the AUROC, percent, of one who says only whether a reconstruction lost its class.
+
+    Two answers, so the area has two pieces: (1 + share of anomalies that lost it - share of normal
+    images that lost it) / 2.
+
+    Parameters
+    ----------
+    study : dict
+        Of ``class_runs()``.
+    start : int
+        One of its starts; 0 is the compression model alone.
+    """
+    kept = study["kept"][str(start)]
+    return 50 * (1 + kept["normal"] - kept["anomalous"])
 
 
 def by_score(runs: pd.DataFrame, layout: Layout, asked: dict[str, Score]) -> pd.DataFrame:

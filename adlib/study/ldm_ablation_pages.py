@@ -21,6 +21,7 @@ from adlib.study.ldm_ablation import (
     at,
     by_score,
     controls,
+    judge,
     number,
 )
 from adlib.study.ldm_tables import CIFAR10, MNIST, START, Score
@@ -67,6 +68,8 @@ def _labels_in_short(labelled: dict[str, dict[str, Any]]) -> str:
     kept = [
         np.mean([s["kept"][str(START)][kind] for s in known]) for kind in ("anomalous", "normal")
     ]
+    judged = {t: np.mean([judge(s, t) for s in known]) for t in ldm_classes.COMPARED}
+    last = max(judged, key=judged.get)
     means = {
         (LABELLED[name], t): np.mean([s["auroc"][name][str(t)] for s in known]) * 100
         for name in LABELLED
@@ -75,9 +78,10 @@ def _labels_in_short(labelled: dict[str, dict[str, Any]]) -> str:
     (kind, t), top = max(means.items(), key=lambda item: item[1])
     return (
         f"**What a judge of classes could find.** After t = {START} the held-out digit still shows "
-        f"its class in {kept[0]:.1%} of the reconstructions, normal digits in {kept[1]:.1%}: there "
-        f"is little to see. Of all pairs of that study, those made by labels among them, the best "
-        f"have {top:.1f} (*{kind}*, at t = {t})."
+        f"its class in {kept[0]:.1%} of the reconstructions, normal digits in {kept[1]:.1%}. Who "
+        f"knows the classes and says which reconstructions have lost theirs has an AUROC of "
+        f"{judged[START]:.1f}, and {judged[last]:.1f} at t = {last}. Of all pairs of that study, "
+        f"those made by labels among them, the best have {top:.1f} (*{kind}*, at t = {t})."
     )
 
 
