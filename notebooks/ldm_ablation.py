@@ -66,20 +66,21 @@ Markdown(ldm_ablation_pages.in_short(pairs, labelled, runs))
 # Same compression model, same diffusion, same reconstructions of the same test images: only the pairs that the
 # classifier learns from differ. MNIST with one digit held out, preset *small*. A pair is "the same" if it is an image
 # and its own reconstruction from t = 200 (*same: every t*: from t = 100 to 500 in turn). The second half of a
-# "different" pair is what the row says. (Pictures are rounded to 8 bits before they are compared, which moves an AUROC
-# by a few tenths against the record of the same digit.)
+# "different" pair is what the row says. All classifiers have seed 0; what stands beside them from records is the mean
+# over the recorded seeds. *VQ* is the compression model: image in, image out, without diffusion.
 
 # %% tags=["remove-input"]
 Markdown(
     "\n\n".join(
         (
             ldm_ablation_pages.pair_summary(pairs, runs),
+            ldm_ablation_pages.rounding(pairs, runs),
             not_run(ldm_ablation.missing_pairs(pairs)),
         )
     )
 )
 
-# %% mystnb={"image": {"alt": "A row a kind of pairs. Open markers: AUROC of telling held-out pairs apart. Filled markers: AUROC of telling the held-out digit from normal digits at t = 200. Colours are digits 0, 1 and 4; chance is dashed; rows of plain scores below.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-pairs", "caption": "How well the classifier does what it was taught (open: pairs of normal images that it has not seen) and what that is worth (filled: the held-out digit among normal test images, t = 200). Below the line: scores of the same runs without any classifier."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "A row a kind of pairs. Open markers: AUROC of telling held-out pairs apart. Filled markers: AUROC of telling the held-out digit from normal digits at t = 200. Colours are digits 0, 1 and 4; chance is dashed; rows of plain scores below.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-pairs", "caption": "How well the classifier does what it was taught (open: pairs of normal images that it has not seen) and what that is worth (filled: the held-out digit among normal test images, t = 200). Below the line: scores without any classifier, from the records of the same digits (means over their seeds)."}} tags=["remove-input"]
 figures.svg(
     drawn.pairs_against_images(pairs, ldm_ablation.controls(runs, ldm_ablation.ASKED)),
     "Pairs told apart, and images",
@@ -90,7 +91,7 @@ figures.svg(
 # A classifier may have learnt something that shows at another start. At *x* it compares an image with itself: a score
 # that needs no model of normal images at all. Start 0 is the compression model alone, without noise.
 
-# %% mystnb={"image": {"alt": "Eight panels, one a kind of pairs: AUROC of the classifier against the start t for digits 0, 1 and 4, with the pixel error of the same reconstructions dotted and chance dashed.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-pairs-start", "caption": "AUROC of the classifier against the start t, a panel a kind of pairs. Dotted: plain pixel error of the same reconstructions. Open marker at x: the score of an image compared with itself. Dashed: chance; vertical line: the paper's t = 200."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Eight panels, one a kind of pairs: AUROC of the classifier against the start t for digits 0, 1 and 4, with the pixel error of the same reconstructions dotted and chance dashed.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-pairs-start", "caption": "AUROC of the classifier against the start t, a panel a kind of pairs. Dotted: plain pixel error after the same diffusion (mean over the recorded seeds). Open marker at x: the score of an image compared with itself. Dashed: chance; vertical line: the paper's t = 200."}} tags=["remove-input"]
 figures.svg(
     drawn.over_starts(pairs, ldm_tables.by_start(runs, ldm_tables.MNIST)),
     "AUROC against t by kind of pairs",
@@ -126,13 +127,14 @@ Markdown(
 # The method never sees a label. From outside one may look: a support vector machine that was taught all ten classes
 # says what a reconstruction shows. If the idea works, normal digits keep their class and the held-out digit loses it.
 # It also says how often a "different" picture made from noise shows the same digit by chance, and the classifier is
-# taught again with such pairs removed, or with pairs made by labels. Every other test image serves for all
-# this (its pairs are more than above, so the first row of the table is not the one above), the rest for the
-# comparison. The last row needs no classifier: it is the AUROC of the labeller itself, who knows the class of the image
-# and says only whether the reconstruction still shows it. What a comparison of classes can find is about that much;
-# a score far above it sees something else.
+# taught again with pairs whose second half was drawn from other classes, or with pairs made by labels. One half of the
+# test images teaches the labeller and makes these pairs, the other half is scored; the pairs are more than above, so
+# the first row of the table differs from the one above. The last row needs no classifier: it is the AUROC of the
+# labeller, who knows the class of the image and says only whether the reconstruction still shows it. The labeller errs
+# at times, on a held-out 0 or 1 less than on other digits, and one who says how sure he is could have more: the row
+# tells how much there is for a comparison of classes to find, and is no bound.
 
-# %% mystnb={"image": {"alt": "A panel a held-out digit: share of reconstructions that show the class of their image, against the start t, for normal digits and for the held-out digit; the labeller's accuracy on the images themselves is dashed.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-kept", "caption": "How often a reconstruction shows the class of its image, by a labeller from outside. Start 0: the compression model alone. Dashed: how often the labeller is right on the images themselves. The wider the gap between the lines, the more a judge of classes could find."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "A panel a held-out digit: share of reconstructions that show the class of their image, against the start t, for normal digits and for the held-out digit; the labeller's accuracy on the images themselves is dashed.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-kept", "caption": "How often a reconstruction shows the class of its image, by a labeller from outside. Start 0: the compression model alone. Dashed: how often the labeller is right on the images themselves, all ten digits together; 0 and 1 are easy ones, so their lines may begin above it. The wider the gap between the lines, the more a judge of classes could find."}} tags=["remove-input"]
 figures.svg(
     drawn.kept_classes(labelled),
     "Classes kept",
@@ -155,9 +157,10 @@ Markdown(
 # ## Classifier or plain error?
 #
 # The simplest judge of a reconstruction is its distance from the image. Below, classifier (the paper's pairs) and
-# distances come from the very same runs, on every category that was recorded.
+# distances come from the very same runs, on every category that was recorded. *z-scores over t*: the error at each t,
+# less its mean and divided by its standard deviation on held-out normal images, averaged over all t.
 
-# %% mystnb={"image": {"alt": "A row a category of MNIST and CIFAR-10: AUROC of the classifier as a star, of pixel error, latent error and z-scores as other markers; chance is dashed.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-plain", "caption": "AUROC of the classifier (star) and of plain errors of the same reconstructions. Dashed: chance. A CIFAR-10 set is named by its anomalous classes."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "A row a category of MNIST and CIFAR-10: AUROC of the classifier as a star, of pixel error, latent error and their z-scores as other markers; chance is dashed.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-plain", "caption": "AUROC of the classifier (star) and of plain errors of the same reconstructions. Dashed: chance. A CIFAR-10 set is named by its anomalous classes."}} tags=["remove-input"]
 figures.svg(
     drawn.by_category(runs),
     "Classifier and plain errors",
@@ -191,7 +194,7 @@ Markdown(
 # Difference from the default on the same digit and seed, in points of AUROC. The default goes down from t = 200 by
 # DDIM in steps of 50; DDPM takes every step. The paper's Eq. 9 adds $\beta_t z$ where its own Eq. 6 asks for
 # $\sqrt{\beta_t} z$, so as printed too little noise is put back. With edges as target the decoder never shows the image
-# itself, and errors are errors of edges. *Seen* are pairs made from images that compression model and diffusion were
+# itself, and errors are errors of edges. *Images seen in training* are pairs made from images that compression model and diffusion were
 # trained on. A dash: the choice touches the classifier only.
 
 # %% tags=["remove-input"]

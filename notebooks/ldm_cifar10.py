@@ -16,8 +16,8 @@
 #
 # Half of the ten classes are normal, the other half anomalous; no label is used in training. The paper prints four
 # such splits (Table 2) as sets of five digits, 0 to 9 being airplane, automobile, bird, cat, deer, dog, frog, horse,
-# ship and truck. The head of its table calls the sets *anomaly classes*; its text speaks of five classes designated
-# as normal. Both readings are run. First come the recorded runs on CIFAR-10, then the same code live on the data
+# ship and truck. The head of its table calls the sets *anomaly classes*; its text speaks of five normal and five
+# anomalous classes and does not say which are printed. Both readings are run. First come the recorded runs on CIFAR-10, then the same code live on the data
 # named by the parameters.
 #
 # An AUROC below 50 % is shown as it is.
@@ -66,9 +66,9 @@ Markdown(
 # %% [markdown]
 # ## What the scores measure
 #
-# Each row is a split, named by its anomalous classes; rows are ordered by the control, the black line.
+# Each row is a split, named by its anomalous classes; rows are ordered by the control, the line through them.
 
-# %% mystnb={"image": {"alt": "A row a set of anomalous classes, ordered by the AUROC of the mean brightness, which is a black line. Markers show the AUROC of each score.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-brightness", "caption": "AUROC of seven scores by set of anomalous classes. Black line: the mean brightness of an image, no model at all. Grey: chance."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "A row a set of anomalous classes, ordered by the AUROC of the mean brightness, which is a line. Markers show the AUROC of each score.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-brightness", "caption": "AUROC of seven scores by set of anomalous classes. Black line: the mean brightness of an image, no model at all. Grey: chance."}} tags=["remove-input"]
 figures.svg(
     ldm_figures.strip(ldm_tables.scores(runs, CIFAR10), "anomalous classes", "mean brightness"),
     "Scores and brightness",
@@ -94,7 +94,7 @@ Markdown(
 # %% [markdown]
 # ## Where the reverse chain begins
 
-# %% mystnb={"image": {"alt": "Three panels, AUROC against the start t: pixel error, latent error and pair classifier. Thin lines are splits, the thick line is their mean; t = 200 is marked.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-cifar-start", "caption": "AUROC against the start t, a thin line a split, thick their mean. t = 0: the VQ model alone, without diffusion. Dashed: the paper's t = 200."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Three panels, AUROC against the start t: pixel error, latent error and pair classifier. Thin lines are splits, the thick line is their mean over both readings; t = 200 is marked.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-cifar-start", "caption": "AUROC against the start t, a thin line a split, thick their mean. t = 0: the VQ model alone, without diffusion. Dashed: the paper's t = 200."}} tags=["remove-input"]
 figures.svg(
     ldm_figures.against_start(starts),
     "AUROC against t",

@@ -79,10 +79,10 @@ Markdown(ldm_tables.folding_table(runs, printed, MNIST).to_markdown(disable_nump
 # %% [markdown]
 # ## What the scores measure
 #
-# Each row is a held-out digit; rows are ordered by the control, the black line. A score that only follows the amount
+# Each row is a held-out digit; rows are ordered by the control, the line through them. A score that only follows the amount
 # of ink lies along it, whatever the shapes.
 
-# %% mystnb={"image": {"alt": "A row a held-out digit, ordered by the AUROC of the mean ink, which is a black line. Markers show the AUROC of each score.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-ink", "caption": "AUROC of seven scores by held-out digit. Black line: the mean ink of an image, no model at all. Grey: chance."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "A row a held-out digit, ordered by the AUROC of the mean ink, which is a line. Markers show the AUROC of each score.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-ink", "caption": "AUROC of seven scores by held-out digit. Black line: the mean ink of an image, no model at all. Grey: chance."}} tags=["remove-input"]
 figures.svg(
     ldm_figures.strip(ldm_tables.scores(runs, MNIST), "held-out digit", "mean ink"),
     "Scores and ink",

@@ -131,13 +131,16 @@ SHORTCUT = {
     [
         ([1.5, 1.4, 1.6], "reproduced"),
         ([1.23, 1.22, 1.24], "partly"),  # clear, below the tolerance
-        ([2.9, 1.21, 1.19], "partly"),  # enough in the mean, the interval holds 0
-        ([1.5, 1.21, 1.0], "not reproduced"),  # neither
-        ([1.1, 1.0, 1.2], "not reproduced"),
+        ([2.9, 1.21, 1.19, 1.2], "partly"),  # enough in the mean, the interval holds 0
+        ([1.5, 1.21, 1.0, 1.2], "not reproduced"),  # neither
+        ([1.1, 1.0, 1.2, 1.0], "not reproduced"),
+        ([2.9, 1.21, 1.19], "not testable here"),  # three, and the interval holds both answers
+        ([1.5, 1.21, 1.0], "not testable here"),
+        ([1.1, 1.11, 1.12], "not reproduced"),  # three that exclude the claimed effect
     ],
 )
 def test_across(after, expected):
-    names = DIGITS[:3]
+    names = DIGITS[: len(after)]
     rows = rows_of(METHOD, ratio_pixel_t200=dict(zip(names, after, strict=True)),
                    ratio_vq=flat(1.2, names))  # fmt: skip
     found = Across(**SHORTCUT).judge(evidence_of(rows), 0.05)
@@ -145,7 +148,9 @@ def test_across(after, expected):
     test = stats.ttest_1samp(np.array(after) - 1.2, 0)
     interval = test.confidence_interval(0.95)
     assert [found.effect.low, found.effect.high] == pytest.approx([interval.low, interval.high])
-    assert found.p_value == pytest.approx(test.pvalue) and found.effect.unit == ""
+    assert found.p_value == pytest.approx(test.pvalue) and found.effect.unit == "in error ratio"
+    undecided = expected == "not testable here"
+    assert ("Not decided" in found.evidence) == undecided == bool(found.commands)
 
 
 def test_across_counts_a_category_once_and_pairs_seeds():
@@ -204,7 +209,8 @@ def test_a_choice_may_move_a_score_as_much_as_seeds_do():
 
     assert judged(0.5).verdict == "not reproduced"  # one seed: the tolerance stands
     found = judged(0.46, 0.5, 0.54)  # spread 4 points: seeds give 11.3
-    assert found.verdict == "partly" and "seeds alone give ±11.3" in found.evidence
+    assert found.verdict == "not testable here" and "seeds alone give ±11.3" in found.evidence
+    assert "Not decided: seeds alone do as much" in found.evidence and found.commands
     assert judged(0.499, 0.5, 0.501).verdict == "not reproduced"
 
 
@@ -418,10 +424,10 @@ def test_printed_values_in_both_readings():
 )
 def test_class_ceiling(pairs, images, expected):
     rule = ClassCeiling(rule="class_ceiling", dataset="mnist", run=METHOD, classes=9)
-    level = {name: images + 0.002 * index for index, name in enumerate("012")}
+    level = {name: images + 0.002 * index for index, name in enumerate("0123")}
     if expected == "not reproduced" and images == 0.5:
-        level = {"0": 0.49, "1": 0.5, "2": 0.51}
-    rows = rows_of(METHOD, pair_auroc=flat(pairs, "012"), image_auroc=level)
+        level = {"0": 0.49, "1": 0.5, "2": 0.51, "3": 0.5}
+    rows = rows_of(METHOD, pair_auroc=flat(pairs, "0123"), image_auroc=level)
     assert rule.judge(evidence_of(rows), 1).verdict == expected
     assert rule.judge(evidence_of(), 1).verdict == "not testable here"
 
@@ -429,9 +435,12 @@ def test_class_ceiling(pairs, images, expected):
 @pytest.mark.parametrize(("pairs", "expected"), [(0.90, "partly"), (1.00, "not reproduced")])
 def test_class_ceiling_where_the_interval_includes_chance(pairs, expected):
     rule = ClassCeiling(rule="class_ceiling", dataset="mnist", run=METHOD, classes=9)
-    images = {"0": 0.70, "1": 0.48, "2": 0.55}
-    rows = rows_of(METHOD, pair_auroc=flat(pairs, "012"), image_auroc=images)
+    images = {"0": 0.70, "1": 0.48, "2": 0.55, "3": 0.53}
+    rows = rows_of(METHOD, pair_auroc=flat(pairs, "0123"), image_auroc=images)
     assert rule.judge(evidence_of(rows), 1).verdict == expected
+    three = rule.judge(evidence_of([row for row in rows if row["category"] != "3"]), 1)
+    assert three.verdict == ("not testable here" if pairs < 0.95 else expected)
+    assert ("Not decided" in three.evidence) == bool(three.commands) == (pairs < 0.95)
 
 
 @pytest.mark.parametrize("check", ["kept", "negatives"])
@@ -537,7 +546,7 @@ def class_studies(kept, same=0.11, labels=0.8):
         ("kept", {"kept": {0: 0.99, 200: 0.90, 500: 0.6}}, "partly"),
         ("kept", {"kept": {0: 0.99, 200: 0.90, 500: 0.9}}, "not reproduced"),
         ("negatives", {"kept": {0: 1}, "same": 0.005}, "reproduced"),
-        ("negatives", {"kept": {0: 1}}, "partly"),  # a forced choice cannot tell
+        ("negatives", {"kept": {0: 1}}, "not testable here"),  # a forced choice cannot tell
         ("labels", {"kept": {0: 1}}, "reproduced"),
         ("labels", {"kept": {0: 1}, "labels": 0.45}, "not reproduced"),
     ],

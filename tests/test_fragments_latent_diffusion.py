@@ -62,11 +62,11 @@ def test_the_answer_says_what_the_records_say():
     assert "digits?** Open. In 2 of 10 at least one rival was run, in 0 all three" in text
     assert "avoided?** No. Anomalies" in text and "right?** No. The mean" in text
     assert "One seed a category was run." in text
-    assert "ahead of all that were run in 1 (1)" in text
+    assert "ahead of all that were run in 1 (1 with 53.0)" in text
     assert "1.20 times the error" in text and "1.10 times after" in text
     assert "−0.10 [−0.10, −0.10], and more in 0 of 3" in text
-    assert "largest at t = 400 (54.0 %), at 200 it is 52.0 %" in text
-    assert "AUROC of 100.0 %, test images with 53.0 %, +3.00 [" in text
+    assert "largest at t = 400 (54.0 %), +2.00 [+2.00, +2.00] points ahead of 200 (52.0 %)" in text
+    assert "AUROC of 100.0 % (classes alone allow 94.4 %), test images with 53.0 %, +3.00 [" in text
     assert "the same image from t = 600 +20.20 points, to 70.2 %" in text
     assert "2.0 million weights" in text
     (line,) = [one for one in text.splitlines() if one.startswith("| error ratio of the pixel")]
@@ -80,7 +80,7 @@ def test_the_answer_says_what_a_judge_of_classes_would_find():
         study["kept"] = {t: of | {"anomalous": of["normal"] / 2} for t, of in study["kept"].items()}
     text = latent_diffusion_answer(evidence(made(), studies=studies))
     assert "has an AUROC of 74.0 % at t = 200" in text
-    assert "at most 74.2 %, at t = 100" in text
+    assert "of 74.2 % at t = 100, the best of 100, 200" in text
     other = latent_diffusion_answer(evidence(made()))
     assert "find?** Not run: `python -m adlib.study.ldm_classes" in other
 
@@ -88,12 +88,12 @@ def test_the_answer_says_what_a_judge_of_classes_would_find():
 def test_the_answer_says_how_far_seeds_move_the_score():
     seeds = rows_of(METHOD, seeds=(1, 2), image_auroc={"0": (0.60, 0.45)})
     text = latent_diffusion_answer(evidence(made(), seeds))
-    assert "By up to 15.0 points, with the same data and settings: 0 52.0, 60.0, 45.0." in text
+    assert "By up to 15.0 points, with the same data and settings: 0: 52.0, 60.0, 45.0." in text
 
 
 def test_two_lost_digits_are_one_too_many():
     rivals = rows_of("autoencoder", image_auroc={"0": 0.9, "1": 0.9})
-    assert "digits?** No. In 2 of 10" in latent_diffusion_answer(evidence(made(), rivals))
+    assert "digits?** Not in 9. In 2 of 10" in latent_diffusion_answer(evidence(made(), rivals))
 
 
 def test_the_answer_names_what_is_missing():

@@ -26,7 +26,10 @@ from adlib.study.tables import NOTHING
 STARTS = (*map(str, ldm_pairs.STARTS), "itself")
 LEVELS = {"0": 0.4, "1": 0.7}  # of the classifier in the records
 INK = {"0": 0.8, "1": 0.1}
-NAMES = ("classifier_t200", "pixel_t200", "latent_t200", "vq", "zscore_pixel", "pixel_per_ink")
+NAMES = (
+    *("classifier_t200", "pixel_t200", "latent_t200", "vq", "zscore_pixel", "pixel_per_ink"),
+    "zscore_latent",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -250,29 +253,44 @@ def test_a_judge_of_classes_has_the_auroc_of_his_two_answers(results):
 
 
 def test_in_short_is_computed(results, runs):
-    variants = [("noise", 40.0), ("other", 60.0), ("later", 45.0)]
+    levels = {"noise": (40, 45, 50), "other": (60, 65, 70), "later": (51, 60, 60)}
     found = pd.DataFrame(
         [
-            (digit, 0, name, "200", level + 5 * place, np.nan, 99.0)
-            for place, digit in enumerate(ablation.ASKED)
-            for name, level in variants
+            (digit, 0, name, "200", level, np.nan, 99.0 if name == "noise" else 90.0)
+            for name, of in levels.items()
+            for digit, level in zip(ablation.ASKED, of, strict=True)
         ],
         columns=["category", "seed", "variant", "start", "auroc", "less", "pairs"],
     )
+    other = class_study("1")
+    other["kept"]["200"] = {"normal": 0.9, "anomalous": 0.4}
+    keep(results, "classes", other)
+    steps = [run("1", "grid=200 stride=20", gain=-0.08), run("1", "edges=true", gain=0.02)]
+    runs = pd.concat([runs, table([*steps, run("0", "edges=true", gain=0.02)])])
     text = pages.in_short(found, ablation.class_runs(results), runs)
-    assert (
-        "held-out pairs apart (99.0)" in text and "with 45.0, mean over digits 0, 1 and 4" in text
-    )
+    assert "held-out pairs apart (99.0)" in text
+    assert "with 45.0, mean over digits 0, 1 and 4" in text
     assert "best of 2 other kinds, *another image, reconstructed*, has 65.0" in text
-    assert "Above chance on every digit: 1 of 3." in text
+    assert "more than 2 points on every digit: 1 of 3." in text  # 51 is not
     assert "moves a digit by up to 10.0 points" in text  # 40 and 50
-    assert "its class in 60.0% of the reconstructions, normal digits in 90.0%" in text
-    assert "has an AUROC of 65.0, and 70.0 at t = 500" in text
+    assert "its class in 50.0% of the reconstructions, normal digits in 90.0%" in text
+    assert "has an AUROC of 70.0, and 70.0 at t = 200" in text  # 65 and 75; 70 and 70 at 500
     assert "best have 85.0 (*another class; same: any image of the class (labels)*" in text
-    assert "2 digits: classifier, t = 200 57.5" in text
-    assert "*DDIM, 20 indices a step instead of 50*: +3.0 points" in text
+    assert "2 MNIST digits: classifier, t = 200 57.5" in text
+    assert "1 sets of CIFAR-10, listed anomalous: classifier, t = 200 50.0" in text
+    assert "Of 2 that were run on digits 0 and 1" in text
+    assert "*DDIM, 20 indices a step instead of 50* changes" in text
+    assert "+3.0 (digit 0), -8.0 (digit 1)" in text
     nothing = pages.in_short(found.iloc[:0], {}, pd.DataFrame())
     assert nothing == "No ablation is recorded yet."
+
+
+def test_rounding_is_what_moves_a_classifier_without_diffusion(results, runs):
+    found = ablation.pair_runs(results)
+    recorded = runs.assign(auroc_classifier_vq=0.47)
+    assert ablation.rounding_moves(found, recorded) == pytest.approx(23)  # 50 and 70
+    assert "by up to 23.0 points" in pages.rounding(found, recorded)
+    assert pages.rounding(found, runs) == ""
 
 
 # -- records
@@ -282,7 +300,7 @@ def test_the_classifier_is_counted_against_plain_errors(runs):
     text = pages.plain_summary(runs)
     assert "MNIST digits, 2 recorded: classifier 57.5 in the mean, from 45.0 to 70.0" in text
     assert "pixel error, t = 200 in 0 (mean 58.5)" in text
-    assert "CIFAR-10 sets, 1 recorded: classifier 50.0" in text
+    assert "sets of CIFAR-10, listed anomalous, 1 recorded: classifier 50.0" in text
 
 
 def test_ink_is_counted(runs):
@@ -297,10 +315,12 @@ def test_choices_are_compared_with_the_default_of_the_same_digit_and_seed(result
     cells = found.set_index(["what differs", "digit"])
     first = "classifier, t = 200"
     assert cells.loc[("the default: level", "0"), first] == "45.0"
-    stride, ddpm, printed, scaled, edges, stem, seen = (choice.name for choice in choices.CHOICES)
+    stride, ddpm, printed, scaled, edges, later, stem, seen = (
+        choice.name for choice in choices.CHOICES
+    )
     assert cells.loc[(stride, "0")].tolist() == ["+3.0"] * 4  # one seed in common
     assert cells.loc[(printed, "0"), first] == "+0.0"  # -5 and +5
-    for name in (ddpm, scaled, edges):
+    for name in (ddpm, scaled, edges, later):
         assert (name, "0") not in cells.index, name
     assert (stride, "1") not in cells.index
     assert cells.loc[(seen, "0")].tolist() == ["+6.0", "–", "–", "–"]

@@ -7,7 +7,7 @@ trained as often as these were. A metric may be compared with another one of the
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,10 @@ from scipy import stats
 from adlib.claims.evidence import Evidence, Rule, RunText, unit_of
 from adlib.claims.sides import (
     ALONE,
+    DROWNED,
     FEW,
+    UNDECIDED,
+    Contrast,
     Side,
     alike,
     contrast,
@@ -56,12 +59,18 @@ class _Sides(Rule):
         return differences(evidence, self.a, self.b or self.value, self.categories)
 
     def outcome(
-        self, evidence: Evidence, verdict: Verdict, text: str, *given: Any, **more: Any
+        self, evidence: Evidence, verdict: Verdict, text: str, found: Contrast, why: str
     ) -> Outcome:
-        """Answer; where one category is all there is, with the commands for others."""
+        """Answer; where nothing is decided, why, and with the commands for other categories."""
+        commands: tuple[str, ...] = ()
         if verdict is Verdict.NOT_TESTABLE:
-            text, more["commands"] = f"{text} {ALONE}", self.missing(evidence).commands
-        return Outcome(verdict, text, *given, **more)
+            alone = len(found.by_category) < FEW
+            text = f"{text} {ALONE if alone else why}"
+            asked = self if alone else self.model_copy(update={"suggest": []})
+            commands = asked.missing(evidence).commands
+        p_value = None if np.isnan(found.p_value) else found.p_value
+        effect = found.effect(unit_of(self.a.column))
+        return Outcome(verdict, text, effect, commands, p_value)
 
     def missing(self, evidence: Evidence) -> Outcome:
         """Answer that a side was not run."""
@@ -81,7 +90,8 @@ class Across(_Sides):
     """Is side `a` above side `b`, or above `value`?
 
     Reproduced: the interval over categories lies above 0 and the mean reaches the tolerance.
-    Partly: one of the two. Not testable: a single category.
+    Partly: one of the two. Not testable: a single category, or up to three whose interval holds
+    both 0 and the tolerance.
     """
 
     rule: Literal["across"]
@@ -98,16 +108,16 @@ class Across(_Sides):
             standing(found, tolerance),
             f"{self}: {_signed(effect)}; above in {int((values > 0).sum())} of {len(values)}; by "
             f"category {listed(values)}.",
-            effect,
-            p_value=None if np.isnan(found.p_value) else found.p_value,
+            found,
+            UNDECIDED,
         )
 
 
 class Near(_Sides):
     """Are both sides alike in each category, give or take the tolerance?
 
-    Reproduced: in each; partly: in at least half of them, or between two runs in none by more than
-    seeds alone do; not testable: a single category.
+    Reproduced: in each; not testable: a single category, or between two runs no difference larger
+    than what seeds alone do; partly: in at least half of them.
     """
 
     rule: Literal["near"]
@@ -121,13 +131,13 @@ class Near(_Sides):
         if self.b is not None and self.b.run != self.a.run:
             allowed, why = room(evidence, self.b, tolerance)
         good = int((values.abs() <= tolerance).sum())
-        effect = contrast(values).effect(unit_of(self.a.column))
         return self.outcome(
             evidence,
             alike(values, tolerance, allowed),
             f"{self}: {good} of {counted(len(values))} within ±{plain(tolerance)}{why}; by "
             f"category {listed(values)}.",
-            effect,
+            contrast(values),
+            DROWNED,
         )
 
 

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from adlib import records, report
 from adlib.claims.commands import commands
-from adlib.claims.verdict import Effect, Outcome, Verdict, joined
+from adlib.claims.verdict import RATIO, Effect, Outcome, Verdict, joined
 from adlib.datasets import cifar10, classes, magnetic_tile, mnist, mstc, mvtec_ad
 from adlib.errors import InputError
 from adlib.study import bench_report, study_files
@@ -206,7 +206,7 @@ def in_percent(column: str) -> bool:
 
 def unit_of(column: str) -> str:
     """Return the unit of a difference in a column: points, unless it counts or is a ratio."""
-    return COUNTS.get(column, "" if column.startswith("ratio_") else "points")
+    return COUNTS.get(column, RATIO if column.startswith("ratio_") else "points")
 
 
 def effect_of(found: report.Paired, unit: str = "points") -> Effect:

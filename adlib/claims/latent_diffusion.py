@@ -13,7 +13,7 @@ from pydantic import Field
 from adlib.claims.amounts import means_of
 from adlib.claims.commands import commands
 from adlib.claims.evidence import METRIC_NAMES, Evidence, Rule, RunText
-from adlib.claims.sides import contrast, counted, listed, standing
+from adlib.claims.sides import ALONE, FEW, UNDECIDED, contrast, counted, listed, standing
 from adlib.claims.verdict import Effect, Outcome, Verdict, joined, plain
 from adlib.errors import InputError
 
@@ -215,17 +215,21 @@ class ClassCeiling(Rule):
             )
         found = contrast(images - CHANCE)
         beyond = pairs > self.ceiling + tolerance
-        verdict = standing(found, tolerance)
-        if beyond.any() and verdict is not Verdict.NOT_TESTABLE:
+        verdict, why, more = standing(found, tolerance), "", ()
+        if beyond.any() and len(images) >= FEW:
             verdict = Verdict.PARTLY if found.low > 0 else Verdict.NOT_REPRODUCED
+        if verdict is Verdict.NOT_TESTABLE:
+            why = f" {ALONE if len(images) < FEW else UNDECIDED}"
+            more = commands([self.run], self.dataset, "")
         return Outcome(
             verdict,
             f"Held-out pairs are told apart with an AUROC of {pairs.mean():.1f} % (mean of "
             f"{counted(len(pairs))}, least {pairs.min():.1f}), above the bound in "
             f"{int(beyond.sum())}; {self._ceiling()} On test images the score minus "
             f"{plain(CHANCE)} is {found.effect('points')}, by category "
-            f"{listed(found.by_category)}.",
+            f"{listed(found.by_category)}.{why}",
             found.effect("points"),
+            more,
             p_value=None if np.isnan(found.p_value) else found.p_value,
         )
 

@@ -16,6 +16,9 @@ from adlib.diffusion.score_names import score_name
 
 FEW = 2  # categories that an interval needs
 ALONE = "One category decides nothing."
+UNSURE = 3  # categories, up to which an interval that holds both answers decides nothing
+UNDECIDED = "Not decided: on so few categories the interval holds no effect and the claimed one."
+DROWNED = "Not decided: seeds alone do as much."
 
 
 class Side(BaseModel):
@@ -88,27 +91,34 @@ def standing(found: Contrast, tolerance: float) -> Verdict:
     """Judge a contrast that should lie above 0.
 
     Reproduced: its interval does and its mean reaches the tolerance. Partly: one of the two. Not
-    testable: a single category.
+    testable: a single category, or at most `UNSURE` whose interval holds 0 and the tolerance.
     """
-    if len(found.by_category) < FEW:
+    if len(found.by_category) < FEW or undecided(found, tolerance):
         return Verdict.NOT_TESTABLE
     holds = int(found.low > 0) + int(found.mean >= tolerance)
     return (Verdict.NOT_REPRODUCED, Verdict.PARTLY, Verdict.REPRODUCED)[holds]
 
 
+def undecided(found: Contrast, tolerance: float) -> bool:
+    """Tell whether so few categories allow both no effect and one of the tolerance's size."""
+    few = FEW <= len(found.by_category) <= UNSURE
+    return bool(few and found.low <= 0 and found.high >= tolerance)
+
+
 def alike(values: pd.Series, tolerance: float, allowed: float) -> Verdict:
     """Judge differences that should be 0.
 
-    Reproduced: all are, give or take the tolerance. Partly: half of them are, or all are no larger
-    than what seeds alone do, so that nothing can be told. Not testable: a single category.
+    Reproduced: all are, give or take the tolerance. Not testable: a single category, or all are no
+    larger than what seeds alone do, so that nothing can be told. Partly: half of them are.
     """
     if len(values) < FEW:
         return Verdict.NOT_TESTABLE
     good = int((values.abs() <= tolerance).sum())
     if good == len(values):
         return Verdict.REPRODUCED
-    drowned = bool((values.abs() <= allowed).all())
-    return Verdict.PARTLY if 2 * good >= len(values) or drowned else Verdict.NOT_REPRODUCED
+    if (values.abs() <= allowed).all():
+        return Verdict.NOT_TESTABLE
+    return Verdict.PARTLY if 2 * good >= len(values) else Verdict.NOT_REPRODUCED
 
 
 def room(evidence: Evidence, side: Side, tolerance: float) -> tuple[float, str]:

@@ -16,7 +16,9 @@ import pandas as pd
 from adlib.claims.evidence import Evidence, Rule
 from adlib.claims.sides import (
     ALONE,
+    DROWNED,
     FEW,
+    UNDECIDED,
     Contrast,
     Side,
     alike,
@@ -47,11 +49,17 @@ class _Study(Rule):
             if (study["dataset"], study["preset"]) == (self.dataset, self.preset)
         ]
 
-    def outcome(self, verdict: Verdict, text: str, found: Contrast) -> Outcome:
-        """Answer; where the one category there is decides nothing, with the command for another."""
+    def outcome(
+        self, verdict: Verdict, text: str, found: Contrast, why: str = UNDECIDED
+    ) -> Outcome:
+        """Answer; where nothing is decided, why, and with the command for another category."""
+        there = found.by_category.index
         p_value = None if np.isnan(found.p_value) else found.p_value
-        answer = Outcome(verdict, text, found.effect("points"), p_value=p_value)
-        return self.few(found.by_category.index, answer)
+        commands: tuple[str, ...] = ()
+        if verdict is Verdict.NOT_TESTABLE and len(there) >= FEW:
+            text, commands = f"{text} {why}", self.commands(there)
+        answer = Outcome(verdict, text, found.effect("points"), commands, p_value)
+        return self.few(there, answer)
 
     def few(self, there: Collection[str], found: Outcome) -> Outcome:
         """Withdraw a verdict that rests on one category."""
@@ -73,9 +81,11 @@ class _Study(Rule):
         )
 
     def commands(self, there: Collection[str]) -> tuple[str, ...]:
-        """Return what runs the study on the first digit that is not there."""
+        """Return what runs the study on the first digit that is not there, if one is not."""
         preset = "" if self.preset == "small" else f" --preset {self.preset}"
-        digit = next(name for name in one_each() if name not in there)
+        digit = next((name for name in one_each() if name not in there), None)
+        if digit is None:
+            return ()
         where = f"--dataset {self.dataset} --root DIR --category {digit}{preset}"
         return (f"python -m adlib.study.ldm_{self.kind} {where}",)
 
@@ -126,6 +136,7 @@ class PairStudy(_Study):
             f"{found.effect('points')}; by digit {levels}{why}; the mean is "
             f"{ours[values.index].mean():.1f} %, where chance is {plain(CHANCE)}.",
             found,
+            DROWNED if self.alike else UNDECIDED,
         )
 
     def _auroc(self, evidence: Evidence, variant: str, column: str = "auroc") -> pd.Series:
@@ -211,8 +222,8 @@ def _lost(rule: ClassStudy, studies: list[dict[str, Any]], tolerance: float) -> 
 def _negatives(rule: ClassStudy, studies: list[dict[str, Any]], tolerance: float) -> Outcome:
     """Reproduced: at most a share of `tolerance` percent of the negatives shows the same class.
 
-    Partly otherwise: the labeller has to choose a class, so samples that show nothing would give
-    the share of pairs at random too. Not testable: a single digit.
+    Not testable otherwise: the labeller has to choose a class, so samples that show nothing would
+    give the share of pairs at random too.
     """
     share, chance = (
         by_category(studies, lambda study, name=name: 100 * study[name])
@@ -222,11 +233,12 @@ def _negatives(rule: ClassStudy, studies: list[dict[str, Any]], tolerance: float
     return rule.few(
         share.index,
         Outcome(
-            Verdict.REPRODUCED if good else Verdict.PARTLY,
+            Verdict.REPRODUCED if good else Verdict.NOT_TESTABLE,
             f"{share.mean():.1f} % of the samples from noise show the class of the image they are "
             f"paired with, as a classifier with labels sees it; {chance.mean():.1f} % are expected "
             "of pairs at random, and of samples that show no digit too, since the labeller has to "
-            f"choose one. By digit: {', '.join(f'{n} {v:.1f}' for n, v in share.items())}.",
+            f"choose one: it cannot tell. By digit: "
+            f"{', '.join(f'{n} {v:.1f}' for n, v in share.items())}.",
             Effect(float(share.mean()), "% of the negatives", sample=counted(len(share))),
         ),
     )

@@ -49,6 +49,9 @@ _MEANINGS = {
 }
 
 
+RATIO = "in error ratio"  # unit of a difference of error ratios
+
+
 class Effect(NamedTuple):
     """The size of what was found.
 
@@ -56,7 +59,8 @@ class Effect(NamedTuple):
     ----------
     value : float
     unit : str
-        ``points`` (percentage points, shown with a sign), ``times``, words, or nothing.
+        ``points`` (percentage points) and `RATIO` are shown with a sign; ``times``, words, or
+        nothing.
     low, high : float or None
         95 % interval, where there is one.
     sample : str
@@ -71,7 +75,7 @@ class Effect(NamedTuple):
 
     def __str__(self) -> str:
         """Write value, interval, unit and sample on one line."""
-        show = signed if self.unit == "points" else plain
+        show = signed if self.unit in ("points", RATIO) else plain
         unit = {"times": "×", "": ""}.get(self.unit, f" {self.unit}")
         interval = "" if self.low is None else f" [{show(self.low)}, {show(self.high)}]"
         sample = f" ({self.sample})" if self.sample else ""

@@ -29,11 +29,14 @@ class Choice(NamedTuple):
         Of ``adlib evaluate``, ``name=value ...``; empty where a study answers.
     variant : str
         Of ``ldm_pairs``; empty where records answer.
+    start : int
+        Where the scores of the varied run are read.
     """
 
     name: str
     settings: str = ""
     variant: str = ""
+    start: int = START
 
 
 CHOICES = (
@@ -42,6 +45,7 @@ CHOICES = (
     Choice("DDPM, every index, Eq. 9 as printed", "grid=200 sampler=ddpm printed=true"),
     Choice("noise schedule scaled_linear", "schedule=scaled_linear"),
     Choice("decoder predicts edges", "edges=true"),
+    Choice("t = 400, in the classifier's pairs as well", "start=400 positives=400", start=400),
     Choice("ImageNet stem in the classifier", variant="noise, imagenet stem"),
     Choice("pairs of images seen in training", variant="noise, seen images"),
 )
@@ -76,7 +80,8 @@ def choice_table(
     """
     rows = []
     for category in asked:
-        level = {title: _level(runs, category, name) for title, name in SHOWN.items()}
+        seeds = _seeds(runs, category)
+        level = {title: _level(runs, category, name, seeds) for title, name in SHOWN.items()}
         rows.append({"what differs": "the default: level", "digit": category} | level)
     for choice in CHOICES:
         for category in asked:
@@ -86,9 +91,15 @@ def choice_table(
     return pd.DataFrame(rows)
 
 
-def _level(runs: pd.DataFrame, category: str, name: str) -> str:
+def _seeds(runs: pd.DataFrame, category: str) -> set[int]:
+    """Return the seeds of the varied runs: the level is that of the default with the same ones."""
+    found = [varied(runs, category, choice.settings) for choice in CHOICES if choice.settings]
+    return {int(seed) for one in found if len(one) for seed in one["seed"]}
+
+
+def _level(runs: pd.DataFrame, category: str, name: str, seeds: set[int]) -> str:
     values = ldm_tables.auroc(runs, "mnist", category, Score(METHOD, name))
-    return cell(values.mean())
+    return cell(values[values.index.isin(seeds)].mean() if seeds else values.mean())
 
 
 def _changes(
@@ -104,7 +115,7 @@ def _changes(
     here = varied(runs, category, choice.settings)
     return {
         title: _difference(
-            by_seed(here, f"auroc_{name}") * 100
+            by_seed(here, f"auroc_{name.replace(f't{START}', f't{choice.start}')}") * 100
             - ldm_tables.auroc(runs, "mnist", category, Score(METHOD, name))
         )
         for title, name in SHOWN.items()

@@ -24,7 +24,7 @@ PANELS = 4  # a row
 SHORT = {
     "noise": "noise (paper)",
     "other": "another image",
-    "later": "same, t = 600",
+    "later": "own, t = 600",
     "noise+other": "noise + another",
     "noise, all starts": "noise, all t",
     "other, all starts": "another, all t",
@@ -63,6 +63,9 @@ def pairs_against_images(
         ax.hlines(rows[: len(told)], told, seen[: len(told)], color=color, linewidth=0.9, alpha=0.6)
         ax.plot(told, rows[: len(told)], marker, color=color, markerfacecolor="none", markersize=6)
         ax.plot(seen, rows, marker, color=color, markersize=6.5, label=f"digit {category}")
+    for place, name in enumerate(TITLES if len(found) else ()):
+        if name not in set(found["variant"]):
+            ax.text(50, place, NOT_RUN, ha="center", va="center", fontsize=SMALL)
     ax.plot([], [], "o", color=GREY, markerfacecolor="none", label="held-out pairs")
     ax.set_yticks(places, labels=titles)
     ax.tick_params(axis="y", labelsize=SMALL)
@@ -190,17 +193,15 @@ def against_ink(runs: pd.DataFrame) -> Figure:
         for digit, row in digits.iterrows():
             at = (row["control"], row[title])
             ax.plot(*at, "o", color=figures.PALETTE[0], alpha=0.25, markersize=11)
-            ax.text(*at, digit, ha="center", va="center_baseline", fontsize=SMALL)
-        ax.set_title(
-            title.replace("pixel error, z-scores over t", "z-scores over t"), fontsize=10.5
-        )
+            ax.text(*at, digit, ha="center", va="center_baseline", fontsize=8)
+        ax.set_title(title, fontsize=10.5)
         ax.set(xlim=(0, 100), ylim=(0, 100), xticks=[0, 50, 100], yticks=[0, 50, 100])
         if digits.empty and sets.empty:
             _note(fig, ax)
     for ax in axes[-1]:
-        ax.set_xlabel("mean ink [%]")
+        ax.set_xlabel("AUROC of the ink [%]")
     for ax in axes[:, 0]:
-        ax.set_ylabel("score [%]")
+        ax.set_ylabel("AUROC of the score [%]")
     return fig
 
 

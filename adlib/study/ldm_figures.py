@@ -23,12 +23,13 @@ STYLES = {
     f"pixel error, t = {START}": (BLUE, "o"),
     f"latent error, t = {START}": (GREEN, "^"),
     "pixel error, z-scores over t": (BROWN, "P"),
+    "latent error, z-scores over t": (PINK, "X"),
     "VQ model alone": (GREY, "s"),
     "autoencoder": (BROWN, "D"),
     "AnoDDPM": (PINK, "v"),
     "DDPM, z-scores": (SKY, "P"),
 }
-"""Colour and marker of each score, the same in every figure of the chapter."""
+"""Colour and marker of each score, in every figure that shows scores side by side."""
 KIND_COLORS = {"pixel": BLUE, "latent": GREEN, "classifier": RED}
 WIDE = 8  # ratio of losses from which an axis is logarithmic
 GAP = 2  # pixels between two images of a mosaic
@@ -122,9 +123,12 @@ def ratios(found: pd.DataFrame, what: str) -> Figure:
     rows = np.arange(len(cells))
     ax.hlines(rows, cells.min(axis=1), cells.max(axis=1), color=GREY, linewidth=1, alpha=0.6)
     shown = [t for t in (0, START, max(cells)) if t in cells]
-    for t, color, marker in zip(dict.fromkeys(shown), figures.PALETTE, "Dos", strict=False):
+    for t in dict.fromkeys(shown):
         label = f"after diffusion from t = {t}" if t else "VQ model alone"
-        ax.plot(cells[t], rows, marker, color=color, markersize=7, label=label)
+        color, marker = STYLES[f"pixel error, t = {START}" if t else label]
+        filled = color if t in (0, START) else "none"
+        style = {"markersize": 7, "markerfacecolor": filled}
+        ax.plot(cells[t], rows, marker, color=color, label=label, **style)
     ax.set_yticks(rows, labels=list(cells.index))
     ax.set(xlabel="pixel error, anomalous / normal", ylabel=what, ylim=(len(cells) - 0.5, -0.5))
     fig.legend(loc="outside lower center", ncols=3 if len(shown) < 3 else 2, fontsize=SMALL)
@@ -141,7 +145,8 @@ def curves(drawn: Sequence[Mapping[str, Mapping[str, Sequence[float]]]]) -> Figu
         hold ``step`` and ``loss``.
     """
     fig, axes = figures.figure(7, 2.9, 1, len(NETWORKS))
-    for ax, (key, title), color in zip(axes, NETWORKS.items(), figures.PALETTE, strict=False):
+    colors = (GREY, GREEN, RED)  # as the scores that the networks stand for
+    for ax, (key, title), color in zip(axes, NETWORKS.items(), colors, strict=True):
         ax.set(title=title, xlabel="updates")
         lines = [each[key] for each in drawn if isinstance(each.get(key), Mapping)]
         for line in lines:

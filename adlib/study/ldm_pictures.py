@@ -235,13 +235,13 @@ def read(source: Path) -> Pictures | None:
         ) from error
 
 
-def command(about: dict[str, Any], out: str) -> str:
-    """Return the command that makes the file."""
+def command(about: dict[str, Any]) -> str:
+    """Return the command that makes the pictures, at the place where pages look for them."""
     preset = "" if about["preset"] == "small" else f" --preset {about['preset']}"
     where = "" if about["dataset"] in evaluate.MADE_HERE else " --root DIR"
     return (
         f"python -m adlib.study.ldm_pictures --dataset {about['dataset']}{where} "
-        f"--category {about['category']}{preset} --seed {about['parameters']['seed']} --out {out}"
+        f"--category {about['category']}{preset} --seed {about['parameters']['seed']}"
     )
 
 
@@ -265,7 +265,7 @@ def main(arguments: list[str] | None = None) -> None:
         detector, category, about = open_detector(
             given.dataset, given.category, given.root, given.preset, given.seed, given.device
         )
-        about |= {"command": command(about, out.as_posix())}
+        about |= {"command": command(about)}
         write(pictures(detector, category, about), out)
     except InputError as error:
         parser.exit(2, f"{error}\n")

@@ -21,6 +21,8 @@ from adlib.study.ldm_tables import (
 )
 from adlib.study.magnetic_tile_tables import read
 
+FEW = 3  # categories that a correlation over them needs more than
+
 
 def relation(runs: pd.DataFrame, layout: Layout) -> str:
     """Say in Markdown what was recorded, and with how many images."""
@@ -118,6 +120,9 @@ def _classifier(runs: pd.DataFrame, layout: Layout) -> list[str]:
         for name in METHODS.values()
         if name != "latent_diffusion"
     }
+    others["the latent error z-scored over t"] = _means(
+        runs, layout, Score("latent_diffusion", "zscore_latent")
+    )
     others[f"{CONTROLS[layout.dataset]}, without any model"] = pd.Series(
         {name: ldm_tables.control(runs, layout.dataset, name) for name in layout.categories}
     )
@@ -186,7 +191,7 @@ def _ink(runs: pd.DataFrame, layout: Layout) -> list[str]:
     follows = {
         title: of["auroc"].corr(of["control"])
         for title, of in ldm_tables.scores(runs, layout, asked).groupby("score", sort=False)
-        if len(of) > 2 and of["auroc"].std() > 0
+        if len(of) > FEW and of["auroc"].std() > 0
     }
     if not follows:
         return []
