@@ -68,7 +68,7 @@ Markdown(
 #
 # Each row is a split, named by its anomalous classes; rows are ordered by the control, the line through them.
 
-# %% mystnb={"image": {"alt": "A row a set of anomalous classes, ordered by the AUROC of the mean brightness, which is a line. Markers show the AUROC of each score.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-brightness", "caption": "AUROC of seven scores by set of anomalous classes. Black line: the mean brightness of an image, no model at all. Grey: chance."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "A row a set of anomalous classes, ordered by the AUROC of the mean brightness, which is a line. Markers show the AUROC of each score.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-brightness", "caption": "AUROC of seven scores by set of anomalous classes. Line: the mean brightness of an image, no model at all. Grey: chance."}} tags=["remove-input"]
 figures.svg(
     ldm_figures.strip(ldm_tables.scores(runs, CIFAR10), "anomalous classes", "mean brightness"),
     "Scores and brightness",

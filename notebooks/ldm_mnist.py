@@ -80,9 +80,11 @@ Markdown(ldm_tables.folding_table(runs, printed, MNIST).to_markdown(disable_nump
 # ## What the scores measure
 #
 # Each row is a held-out digit; rows are ordered by the control, the line through them. A score that only follows the amount
-# of ink lies along it, whatever the shapes.
+# of ink lies along it, whatever the shapes. *VQ* is the compression model with its codebook (vector quantisation):
+# image in, image out, no diffusion; its start is t = 0 below. *z-scores*: errors after several starts t, each less its
+# mean and divided by its standard deviation on held-out normal images, averaged.
 
-# %% mystnb={"image": {"alt": "A row a held-out digit, ordered by the AUROC of the mean ink, which is a line. Markers show the AUROC of each score.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-ink", "caption": "AUROC of seven scores by held-out digit. Black line: the mean ink of an image, no model at all. Grey: chance."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "A row a held-out digit, ordered by the AUROC of the mean ink, which is a line. Markers show the AUROC of each score.", "classes": "dark-light", "width": "100%"}, "figure": {"name": "fig-ldm-ink", "caption": "AUROC of seven scores by held-out digit. Line: the mean ink of an image, no model at all. Grey: chance."}} tags=["remove-input"]
 figures.svg(
     ldm_figures.strip(ldm_tables.scores(runs, MNIST), "held-out digit", "mean ink"),
     "Scores and ink",

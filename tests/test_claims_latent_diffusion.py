@@ -214,6 +214,16 @@ def test_a_choice_may_move_a_score_as_much_as_seeds_do():
     assert judged(0.499, 0.5, 0.501).verdict == "not reproduced"
 
 
+def test_seeds_of_the_default_stand_in_for_a_choice_with_one_seed():
+    rows = rows_of(METHOD, seeds=(0, 1, 2), image_auroc={"0": (0.46, 0.5, 0.54)})
+    for settings, level in (("grid=200", 0.5), ("grid=200 stride=20", 0.58)):
+        rows += rows_of(f"{METHOD} {settings}", image_auroc={"0": level, "1": level})
+    rule = Near(rule="near", dataset="mnist", a={"run": f"{METHOD} grid=200 stride=20"},
+                b={"run": f"{METHOD} grid=200"})  # fmt: skip
+    found = rule.judge(evidence_of(rows), 2)
+    assert found.verdict == "not testable here" and "seeds alone give ±11.3" in found.evidence
+
+
 @pytest.mark.parametrize(
     ("at_200", "at_400", "expected"),
     [

@@ -67,7 +67,7 @@ def test_the_answer_says_what_the_records_say():
     assert "−0.10 [−0.10, −0.10], and more in 0 of 3" in text
     assert "largest at t = 400 (54.0 %), +2.00 [+2.00, +2.00] points ahead of 200 (52.0 %)" in text
     assert "AUROC of 100.0 % (classes alone allow 94.4 %), test images with 53.0 %, +3.00 [" in text
-    assert "the same image from t = 600 +20.20 points, to 70.2 %" in text
+    assert "the same image from t = 600 +20.20 [+20.20, +20.20] points to 70.2 % (3 c" in text
     assert "2.0 million weights" in text
     (line,) = [one for one in text.splitlines() if one.startswith("| error ratio of the pixel")]
     assert line.split("|")[2:4] == [" 1.20 ", " 1.10 "]

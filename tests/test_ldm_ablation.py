@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_runs import row, table
+from scipy import stats
 from tiny_diffusion import QUICK
 
 from adlib import metrics
@@ -249,7 +250,31 @@ def test_a_judge_of_classes_has_the_auroc_of_his_two_answers(results):
     expected = metrics.auroc(np.repeat([1, 0], [50, 100]), lost.astype(np.float32))
     assert ablation.judge(study, 200) == pytest.approx(100 * expected) == pytest.approx(65)
     found = ablation.class_table(ablation.class_runs(results), ("0", "1"))
-    assert found.loc[ablation.JUDGE].tolist() == ["65.0 / 65.0 / 70.0", "not run"]
+    assert found.loc[ablation.JUDGE].tolist()[:2] == ["65.0 / 65.0 / 70.0", "not run"]
+
+
+def test_means_are_over_all_digits_that_were_studied(results):
+    other = class_study("7")
+    other["kept"]["200"] = {"normal": 0.9, "anomalous": 0.4}
+    other["auroc"]["other"]["400"] = 0.84
+    keep(results, "classes", other)
+    found = ablation.class_table(ablation.class_runs(results), ("0",))
+    assert list(found) == ["digit 0", "mean of 2 digits"]
+    assert found.loc[ablation.JUDGE, "mean of 2 digits"] == "70.0 / 65.0 / 70.0"
+    assert found.loc[ablation.LABELLED["other"], "mean of 2 digits"] == "62.0 / 74.0 / 65.0"
+
+
+def test_differences_from_the_papers_pairs_have_an_interval(results):
+    keep(results, "pairs", pair_study("7", names=("noise", "other"), gain=0.1))
+    study = pair_study("8", names=("noise", "other"))
+    study["variants"]["other"]["auroc"]["200"] = 0.45
+    keep(results, "pairs", study)
+    found = ablation.difference_table(ablation.pair_runs(results))
+    other = found.loc[ablation.TITLES["other"]]
+    interval = stats.ttest_1samp([1, 1, 1, -5], 0).confidence_interval()
+    assert other.tolist() == ["4", f"-0.5 [{interval.low:+.1f}, {interval.high:+.1f}]", "3"]
+    assert found.loc[ablation.TITLES["later"]].tolist() == ["1", "+2.0", "1"]
+    assert ablation.TITLES["noise"] not in found.index
 
 
 def test_in_short_is_computed(results, runs):

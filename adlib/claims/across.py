@@ -117,7 +117,8 @@ class Near(_Sides):
     """Are both sides alike in each category, give or take the tolerance?
 
     Reproduced: in each; not testable: a single category, or between two runs no difference larger
-    than what seeds alone do; partly: in at least half of them.
+    than what seeds alone do (of `b`, or of its method with the defaults); partly: in at least half
+    of them.
     """
 
     rule: Literal["near"]
@@ -130,6 +131,9 @@ class Near(_Sides):
         allowed, why = tolerance, ""
         if self.b is not None and self.b.run != self.a.run:
             allowed, why = room(evidence, self.b, tolerance)
+            if not why:  # the other run has one seed a category: what its method does by default
+                method = self.b.run.split()[0]
+                allowed, why = room(evidence, Side(run=method, column=self.b.column), tolerance)
         good = int((values.abs() <= tolerance).sum())
         return self.outcome(
             evidence,

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from adlib.study import ldm_classes, ldm_pairs, ldm_tables, study_files
 from adlib.study.ldm_tables import START, Layout, Score
@@ -225,7 +226,8 @@ def class_table(found: dict[str, dict[str, Any]], asked: Sequence[str] = ASKED) 
     -------
     DataFrame
         AUROC in percent on the other half of the test images at t = 200 / 400 / 500; last what
-        `judge` has.
+        `judge` has. The last column is the mean over all digits that were studied, asked for or
+        not.
     """
     table = {}
     for c in asked:
@@ -240,7 +242,42 @@ def class_table(found: dict[str, dict[str, Any]], asked: Sequence[str] = ASKED) 
         table[f"digit {c}"] = {
             title: " / ".join(f"{value:.1f}" for value in of) for title, of in values.items()
         }
-    return pd.DataFrame(table, index=[*LABELLED.values(), JUDGE])
+    shown = pd.DataFrame(table, index=[*LABELLED.values(), JUDGE])
+    if found:
+        number_of = f"{len(found)} digit{'s' if len(found) > 1 else ''}"
+        shown[f"mean of {number_of}"] = _means_of_studies(list(found.values()))
+    return shown
+
+
+def _means_of_studies(found: list[dict[str, Any]]) -> list[str]:
+    rows = [
+        [np.mean([s["auroc"][name][str(t)] * 100 for s in found]) for t in ldm_classes.COMPARED]
+        for name in LABELLED
+    ]
+    rows.append([np.mean([judge(s, t) for s in found]) for t in ldm_classes.COMPARED])
+    return [" / ".join(f"{value:.1f}" for value in row) for row in rows]
+
+
+def difference_table(found: pd.DataFrame) -> pd.DataFrame:
+    """Lay out what other pairs change on all digits that were studied, at t = 200.
+
+    Returns
+    -------
+    DataFrame
+        A row a variant: digits on which it and the paper's pairs were run; the mean difference in
+        points with Student's 95 % interval over digits; on how many it is above.
+    """
+    paper, table = at(found, PAPER), {}
+    for name, title in TITLES.items():
+        gain = (at(found, name) - paper).dropna()
+        if name == PAPER or gain.empty:
+            continue
+        row = {"digits": str(len(gain)), "difference": f"{gain.mean():+.1f}"}
+        if len(gain) > 1 and gain.std() > 1e-9:  # else an interval means nothing
+            low, high = stats.ttest_1samp(gain, 0.0).confidence_interval(0.95)
+            row["difference"] += f" [{low:+.1f}, {high:+.1f}]"
+        table[title] = row | {"above on": str(int((gain > 0).sum()))}
+    return pd.DataFrame(table).T
 
 
 def judge(study: dict[str, Any], start: int) -> float:

@@ -64,7 +64,7 @@ def _pairs_in_short(found: pd.DataFrame, runs: pd.DataFrame) -> str:
 
 
 def _labels_in_short(labelled: dict[str, dict[str, Any]]) -> str:
-    known = [labelled[c] for c in ASKED if c in labelled]
+    known = list(labelled.values())
     if not known:
         return ""
     kept = [
@@ -79,7 +79,8 @@ def _labels_in_short(labelled: dict[str, dict[str, Any]]) -> str:
     }
     (kind, t), top = max(means.items(), key=lambda item: item[1])
     return (
-        f"**What a judge of classes could find.** After t = {START} the held-out digit still shows "
+        f"**What a judge of classes could find.** Means over {len(known)} held-out "
+        f"digit{'s' if len(known) > 1 else ''}: after t = {START} the held-out digit still shows "
         f"its class in {kept[0]:.1%} of the reconstructions, normal digits in {kept[1]:.1%}. The "
         f"labeller who says which reconstructions have lost their class has an AUROC of "
         f"{judged[START]:.1f}, and {judged[last]:.1f} at t = {last}. Of all pairs of that study, "

@@ -31,6 +31,7 @@ STYLES = {
 }
 """Colour and marker of each score, in every figure that shows scores side by side."""
 KIND_COLORS = {"pixel": BLUE, "latent": GREEN, "classifier": RED}
+MARGIN = 3  # points of AUROC
 WIDE = 8  # ratio of losses from which an axis is logarithmic
 GAP = 2  # pixels between two images of a mosaic
 PER_ROW = 8  # samples
@@ -71,7 +72,9 @@ def strip(found: pd.DataFrame, what: str, control: str) -> Figure:
             markeredgecolor="white", markeredgewidth=0.5, label=title,
         )  # fmt: skip
     ax.set_yticks(range(len(order)), labels=order)
-    ax.set(xlabel="AUROC [%]", ylabel=what, xlim=(0, 100), ylim=(len(order) - 0.5, -0.5))
+    values = [50, *ink, *found["auroc"]]
+    across = (max(0, min(values) - MARGIN), min(100, max(values) + MARGIN))
+    ax.set(xlabel="AUROC [%]", ylabel=what, xlim=across, ylim=(len(order) - 0.5, -0.5))
     fig.legend(loc="outside lower center", ncols=2, fontsize=SMALL)
     return fig
 
