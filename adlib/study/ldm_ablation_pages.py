@@ -51,7 +51,6 @@ def _pairs_in_short(found: pd.DataFrame, runs: pd.DataFrame) -> str:
     paper = whole.pop(PAPER)
     best = max(whole, key=lambda name: whole[name].mean())
     passed = sum(bool((of > CHANCE + CLEAR).all()) for of in [paper, *whole.values()])
-    widest = max((max(v) - min(v) for v in _by_seed(runs, ASKED).values()), default=0.0)
     told = found[found["variant"] == PAPER]["pairs"]
     return (
         f"**Pairs.** The paper's teach the classifier to tell held-out pairs apart "
@@ -59,8 +58,13 @@ def _pairs_in_short(found: pd.DataFrame, runs: pd.DataFrame) -> str:
         f"mean over digits {_joined(ASKED)}. The best of {len(whole)} other kinds, "
         f"*{TITLES[best]}*, has {whole[best].mean():.1f}. Kinds above chance by more than "
         f"{CLEAR:g} points on every digit: {passed} of {len(whole) + 1}. All this at t = {START}."
-        + (f" Another seed alone moves a digit by up to {widest:.1f} points." if widest else "")
+        f" {_seeds_alone(runs)}"
     )
+
+
+def _seeds_alone(runs: pd.DataFrame) -> str:
+    widest = max((max(v) - min(v) for v in _by_seed(runs, ASKED).values()), default=0.0)
+    return f"Another seed alone moves a digit by up to {widest:.1f} points." if widest else ""
 
 
 def _labels_in_short(labelled: dict[str, dict[str, Any]]) -> str:
@@ -121,7 +125,7 @@ def _choices_in_short(found: pd.DataFrame, runs: pd.DataFrame) -> str:
     return (
         f"**Other choices.** Of {len(sizes)} that were run on digits "
         f"{_joined(ldm_ablation_choices.VARIED)}, one seed each, *{top}* changes the classifier's "
-        f"AUROC most: {each}. Another seed does as much."
+        f"AUROC most: {each}. {_seeds_alone(runs)}"
     )
 
 
