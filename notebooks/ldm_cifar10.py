@@ -45,7 +45,7 @@ Markdown(ldm_summary.relation(runs, CIFAR10))
 # ## Table 2, recorded on CIFAR-10
 #
 # AUROC in percent over the official test images, a row of ours for each reading of the printed sets: *listed
-# anomalous* follows the head of the table, *listed normal* its text. Ours is the mean over seeds, with ± standard
+# anomalous* follows the head of the table, *listed normal* is the other reading. Ours is the mean over seeds, with ± standard
 # deviation and the number of seeds where there are several. Beside our score classifier stands the plain error of
 # the very same reconstruction (of pixels or of latents, whichever is better in the mean), and below all the control:
 # the mean brightness of an image, without any model. In one reading it is 100 minus what it is in the other.
