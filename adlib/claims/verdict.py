@@ -38,8 +38,9 @@ _MARKS = {
 
 _MEANINGS = {
     Verdict.REPRODUCED: "the records, or the derivation, say the same within the stated tolerance",
-    Verdict.PARTLY: "they do in part: in some categories or networks, by less than stated, or in "
-    "the mean though its interval includes no effect",
+    Verdict.PARTLY: "they do in part: in some categories or networks, by less than stated, in the "
+    "mean though its interval includes no effect, or by a test that cannot tell the claim from its "
+    "alternative",
     Verdict.NOT_REPRODUCED: "they do not",
     Verdict.CONTRADICTED: "the paper's text and the paper's own printed numbers disagree",
     Verdict.REFUTED: "the statement fails in an exact calculation or a counterexample, "
