@@ -85,6 +85,14 @@ def test_the_answer_says_what_a_judge_of_classes_would_find():
     assert "find?** Not run: `python -m adlib.study.ldm_classes" in other
 
 
+def test_the_answer_says_what_the_comparison_adds():
+    studies = pair_studies()["pairs"]
+    studies += [studies[0] | {"category": name} for name in "78"]
+    text = latent_diffusion_answer(evidence(made(), studies={"pairs": studies}))
+    assert "AUROC of 70.0 % at t = 400, +20.00 [" in text and "over 3 categories" in text  # 4, 7, 8
+    assert "digits 0 and 1, which are left out" in text
+
+
 def test_the_answer_says_how_far_seeds_move_the_score():
     seeds = rows_of(METHOD, seeds=(1, 2), image_auroc={"0": (0.60, 0.45)})
     text = latent_diffusion_answer(evidence(made(), seeds))

@@ -145,6 +145,17 @@ def test_what_comparing_adds(results):
     assert ablation.less_table(old, ("0", "1")).empty
 
 
+def test_the_difference_is_tested_on_digits_it_was_not_thought_of(results):
+    assert pages.less_summary(ablation.pair_runs(results)) == ""  # digits 0 and 1 only
+    for digit, gain in (("7", 0.1), ("8", -0.3)):
+        keep(results, "pairs", pair_study(digit, names=("noise",), gain=gain))
+    text = pages.less_summary(ablation.pair_runs(results))
+    interval = stats.ttest_1samp([80, 40], 0).confidence_interval()
+    assert "on digits 7 and 8, which" in text
+    assert f"at t = 200 60.0 [{interval.low:.1f}, {interval.high:.1f}], above 50 on 1 of 2" in text
+    assert "(the classifier's own score: 40.0)" in text and "at t = 400 70.0" in text
+
+
 def test_several_seeds_are_averaged_and_labels_take_the_first(results):
     keep(results, "pairs", pair_study("0", seed=1, gain=0.1))
     assert ablation.at(ablation.pair_runs(results), "noise")["0"] == pytest.approx(55)

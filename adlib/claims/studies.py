@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from adlib.claims.evidence import Evidence, Rule
 from adlib.claims.sides import (
@@ -96,7 +97,7 @@ class PairStudy(_Study):
     The verdict is that of ``across``, on differences of the image AUROC at `start`; with `alike`
     that of ``near``: it should not matter. With `chance` it is compared with 50 % instead, and
     with `less` the score is what the logit of image and reconstruction exceeds that of the image
-    with itself.
+    with itself. Digits named by `without` are left out: those that the claim was made from.
     """
 
     rule: Literal["pair_study"]
@@ -106,6 +107,7 @@ class PairStudy(_Study):
     alike: bool = False
     chance: bool = False
     less: bool = False
+    without: list[str] = Field(default_factory=list)
 
     @property
     def expects_zero(self) -> bool:
@@ -118,7 +120,7 @@ class PairStudy(_Study):
         theirs = self._auroc(evidence, PAPER)
         if self.chance:
             theirs = pd.Series(CHANCE, ours.index)
-        values = (ours - theirs).dropna()
+        values = (ours - theirs).dropna().drop(self.without, errors="ignore")
         if values.empty:
             return self.not_run()
         found, allowed, why = contrast(values), tolerance, ""

@@ -17,7 +17,7 @@ from adlib.datasets.classes import one_each
 from adlib.diffusion.score_names import score_name
 from adlib.fragments.markdown import code, escape, table
 from adlib.report import mean_sd
-from adlib.study.ldm_ablation import judge
+from adlib.study.ldm_ablation import LESS_STARTS, LOOKED_AT, judge
 
 METHOD = "latent_diffusion"
 RIVALS = {"autoencoder": "autoencoder", "anoddpm": "AnoDDPM", "ddpm": "DDPM"}
@@ -54,6 +54,7 @@ def latent_diffusion_answer(evidence: Evidence) -> str:
         f"- **Does the classifier compare classes?** {classifier(mnist)}",
         f"- **What could a comparison of classes find?** {class_judge(mnist)}",
         f"- **Do other pairs make it work?** {other_pairs(mnist)}",
+        f"- **Does the comparison alone detect?** {less_itself(mnist)}",
         f"- **How far does another seed move the classifier's AUROC?** {by_seeds(mnist)}",
     ]
     parts = [_scale(mnist), "\n".join(lines), by_start(mnist), by_pairs(mnist)]
@@ -209,6 +210,28 @@ def other_pairs(evidence: Evidence) -> str:
     ]
     answer = f"{joined([PAIRS[name] for name in clear])}: yes" if clear else "Not shown"
     return f"{answer}. Against the paper's pairs, at t = 200: {'; '.join(parts)}."
+
+
+def less_itself(evidence: Evidence) -> str:
+    """Say what the classifier detects less what it says of the image alone."""
+    studies = _small(evidence, "pairs")
+    parts = []
+    for t in LESS_STARTS:
+        values = by_category(
+            studies, lambda s, t=t: 100 * s["variants"][PAPERS_PAIRS]["less_itself"][str(t)]
+        ).drop(LOOKED_AT, errors="ignore")
+        if len(values) > 1:
+            parts.append(
+                f"{values.mean():.1f} % at t = {t}, {_interval(values - 50)} points from chance "
+                f"over {counted(len(values))}"
+            )
+    if not parts:
+        return "Not run: `python -m adlib.study.ldm_pairs --dataset mnist --root DIR --category 2`."
+    return (
+        "The classifier's logit less its logit for the image with itself, with the paper's pairs, "
+        f"has an AUROC of {'; '.join(parts)}. The score was thought of after a look at digits "
+        f"{joined(LOOKED_AT)}, which are left out."
+    )
 
 
 def by_start(evidence: Evidence) -> str:

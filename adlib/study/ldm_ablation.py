@@ -22,6 +22,7 @@ from adlib.study.tables import NOT_RUN, NOTHING
 METHOD = "latent_diffusion"
 ASKED = ("0", "1", "4")  # digits of the studies
 LESS_STARTS = (200, 400)
+LOOKED_AT = ("0", "1")  # digits from which the score of `less_table` was thought of: no test of it
 ITSELF = "itself"
 PAPER = "noise"  # the pairs of the paper, in both studies
 TITLES = {
