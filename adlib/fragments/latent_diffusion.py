@@ -219,7 +219,7 @@ def less_itself(evidence: Evidence) -> str:
     for t in LESS_STARTS:
         values = by_category(
             studies, lambda s, t=t: 100 * s["variants"][PAPERS_PAIRS]["less_itself"][str(t)]
-        ).drop(LOOKED_AT, errors="ignore")
+        ).drop(list(LOOKED_AT), errors="ignore")
         if len(values) > 1:
             parts.append(
                 f"{values.mean():.1f} % at t = {t}, {_interval(values - 50)} points from chance "
