@@ -100,18 +100,16 @@ figures.svg(
 
 # %% tags=["remove-input"]
 table = ldm_ablation.pair_table(pairs, runs)
-Markdown(
-    "The numbers. *best t* is the start with the highest mean over the digits; it was found on the test images, so "
-    "it is more than one could hope for.\n\n" + table.to_markdown(disable_numparse=True)
-)
-
-# %% tags=["remove-input"]
 differences = ldm_ablation.difference_table(pairs)
 Markdown(
-    "Against the paper's pairs, on every digit that was studied: mean difference in points of AUROC at t = 200 with "
-    f"its 95 % interval over digits.\n\n{differences.to_markdown(disable_numparse=True)}"
-    if len(differences)
-    else ""
+    "The numbers. *best t* is the start with the highest mean over the digits; it was found on the test images, so "
+    f"it is more than one could hope for.\n\n{table.to_markdown(disable_numparse=True)}\n\n"
+    + (
+        "Against the paper's pairs, on every digit that was studied: mean difference in points of AUROC at t = 200 with "
+        f"its 95 % interval over digits.\n\n{differences.to_markdown(disable_numparse=True)}"
+        if len(differences)
+        else ""
+    )
 )
 
 # %% [markdown]
