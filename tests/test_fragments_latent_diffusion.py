@@ -87,10 +87,13 @@ def test_the_answer_says_what_a_judge_of_classes_would_find():
 
 def test_the_answer_says_what_the_comparison_adds():
     studies = pair_studies()["pairs"]
+    for study in studies:
+        study["variants"]["noise"]["auroc"]["400"] = 0.65
     studies += [studies[0] | {"category": name} for name in "78"]
     text = latent_diffusion_answer(evidence(made(), studies={"pairs": studies}))
     (line,) = [one for one in text.splitlines() if "comparison alone" in one]
     assert "AUROC of 70.0 % at t = 400, +20.00 [" in line and "over 3 categories" in line  # 4, 7, 8
+    assert "and +5.00 [" in line
     assert "digits 0 and 1, which are left out" in text
 
 

@@ -221,9 +221,13 @@ def less_itself(evidence: Evidence) -> str:
             studies, lambda s, t=t: 100 * s["variants"][PAPERS_PAIRS]["less_itself"][str(t)]
         ).drop(list(LOOKED_AT), errors="ignore")
         if len(values) > 1:
+            own = by_category(
+                studies, lambda s, t=t: 100 * s["variants"][PAPERS_PAIRS]["auroc"][str(t)]
+            ).reindex(values.index)
             parts.append(
                 f"{values.mean():.1f} % at t = {t}, {_interval(values - 50)} points from chance "
-                f"over {counted(len(values))}"
+                f"over {counted(len(values))} with one seed each, and {_interval(values - own)} "
+                "from the classifier's own score there"
             )
     if not parts:
         return "Not run: `python -m adlib.study.ldm_pairs --dataset mnist --root DIR --category 2`."
