@@ -74,7 +74,7 @@ Markdown(
     "\n\n".join(
         (
             ldm_ablation_pages.pair_summary(pairs, runs),
-            ldm_ablation_pages.rounding(pairs, runs),
+            ldm_ablation_pages.clipping(pairs, runs),
             not_run(ldm_ablation.missing_pairs(pairs)),
         )
     )

@@ -321,12 +321,12 @@ def test_in_short_is_computed(results, runs):
     assert nothing == "No ablation is recorded yet."
 
 
-def test_rounding_is_what_moves_a_classifier_without_diffusion(results, runs):
+def test_clipping_is_what_moves_a_classifier_without_diffusion(results, runs):
     found = ablation.pair_runs(results)
     recorded = runs.assign(auroc_classifier_vq=0.47)
-    assert ablation.rounding_moves(found, recorded) == pytest.approx(23)  # 50 and 70
-    assert "by up to 23.0 points" in pages.rounding(found, recorded)
-    assert pages.rounding(found, runs) == ""
+    assert ablation.clipping_moves(found, recorded) == pytest.approx(23)  # 50 and 70
+    assert "by up to 23.0 points" in pages.clipping(found, recorded)
+    assert pages.clipping(found, runs) == ""
 
 
 # -- records

@@ -271,8 +271,8 @@ def by_pairs(evidence: Evidence) -> str:
     ]
     title = (
         "Image AUROC at t = 200 by held-out digit and by the negatives that the classifier was "
-        "trained with, percent, one seed a digit (reconstructions rounded to 8 bits here, unlike "
-        "in the records: the classifier's AUROC moves by points for that alone, as "
+        "trained with, percent, one seed a digit (reconstructions clipped to the range of "
+        "images here, unlike in the records: the classifier's AUROC moves by points for that, as "
         "{doc}`/executed/ldm_ablation` says):"
     )
     header = ["Negatives", *map(str, levels.index), "mean"]

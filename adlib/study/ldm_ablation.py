@@ -121,12 +121,13 @@ def controls(runs: pd.DataFrame, categories: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(table, index=list(CONTROLS), dtype=float)
 
 
-def rounding_moves(found: pd.DataFrame, runs: pd.DataFrame) -> float:
-    """Return by how much rounding pictures to 8 bits moves an AUROC of the classifier at most.
+def clipping_moves(found: pd.DataFrame, runs: pd.DataFrame) -> float:
+    """Return by how much 8-bit pictures for decoder outputs move the classifier's AUROC at most.
 
     The same classifier (the paper's pairs, the same seed) in a study and in the record of the
-    digit, compared where no noise is drawn: the compression model alone. Points of AUROC; NaN
-    where a digit has not both.
+    digit, compared where no noise is drawn: the compression model alone. A picture is clipped to
+    the range of images and rounded; a decoder may leave that range. Points of AUROC; NaN where a
+    digit has not both.
     """
     start = found[(found["variant"] == PAPER) & (found["start"] == "0")]
     moved = [

@@ -23,10 +23,10 @@ from adlib.study.ldm_ablation import (
     TITLES,
     at,
     by_score,
+    clipping_moves,
     controls,
     judge,
     number,
-    rounding_moves,
 )
 from adlib.study.ldm_tables import CIFAR10, MNIST, START, Layout, Score
 
@@ -176,15 +176,16 @@ def _passed(values: dict[str, pd.Series], level: pd.Series, title: str) -> str:
     return f"Above {title} on every digit: {', '.join(above) or 'none'}."
 
 
-def rounding(found: pd.DataFrame, runs: pd.DataFrame) -> str:
-    """Say how far rounding alone moves a classifier, where a study and a record show it."""
-    moved = rounding_moves(found, runs)
+def clipping(found: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """Say how far clipping and rounding move a classifier, where a study and a record show it."""
+    moved = clipping_moves(found, runs)
     if np.isnan(moved):
         return ""
     return (
-        "In these studies pictures are rounded to 8 bits before they are compared, in the records "
-        "they are not. For the same classifier and no diffusion, where nothing else differs, that "
-        f"alone moves the AUROC by up to {moved:.1f} points: details below a grey level count."
+        "In these studies reconstructions are pictures: clipped to the range of images, which the "
+        "decoder may leave, and rounded to 8 bits. In the records they are not. For the same "
+        "classifier and no diffusion, where nothing else differs, that moves the AUROC by up to "
+        f"{moved:.1f} points."
     )
 
 
